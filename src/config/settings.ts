@@ -1,0 +1,201 @@
+/** Settings: main.yaml, key by key. Values keep their YAML names. */
+import { z } from "zod";
+import { clientAddresses, fileName, flag, key, listenAddress, oneOf, pemFile, scalar, seconds, secret, shapeAt, size, text, whole, type Key } from "./shape.ts";
+import { isToken } from "../lib/fields.ts";
+
+const logLevels = ["error", "warn", "info", "debug", "trace", "off"] as const;
+
+/** Any other word is `info` with a note, as in the original. */
+const logLevel = scalar("error, warn, info, debug, trace or off", { enum: [...logLevels] }, (v) =>
+  typeof v === "string" ? logLevels.find((level) => level === v.toLowerCase()) : v === false ? ("off" as const) : undefined,
+);
+
+/** YAML 1.1 writers meant the word when they wrote a bare `off`; `false` is what some tools make of it. */
+const accessLog = scalar("all, error or off", { enum: ["all", "access", "error", "off"] }, (v) => {
+  if (v === "all" || v === "access") return "all" as const;
+  if (v === "error") return "error" as const;
+  return v === "off" || v === false ? ("off" as const) : undefined;
+});
+
+const httpMethod = scalar("HEAD, GET, POST or another method", { type: "string" }, (v) => {
+  if (typeof v !== "string" || !isToken(v)) return undefined;
+  const upper = v.toUpperCase();
+  if (upper === "CONNECT" || upper === "TRACE") throw new Error(`${upper} cannot check a server's health`);
+  return upper;
+});
+
+/** `"PATH[, sizeMB=N, keep=N, compress]"`. */
+export interface LogFileRule {
+  readonly path: string;
+  /** rotate above so many MiB; 0 = never */
+  readonly sizeMiB: number;
+  /** rotated files kept */
+  readonly keep: number;
+  readonly compress: boolean;
+}
+
+const logFile = scalar('"PATH[, sizeMB=N, keep=N, compress]"', { type: "string" }, (v): LogFileRule | undefined => {
+  if (typeof v !== "string" || v.trim() === "") return undefined;
+  const [path = "", ...options] = v.split(",").map((part) => part.trim());
+  const rule = { path: fileName.parse(path), sizeMiB: 0, keep: 5, compress: false };
+  for (const option of options) {
+    const number = /^(sizeMB|keep)\s*=\s*([0-9]+)$/i.exec(option);
+    if (option.toLowerCase() === "compress") rule.compress = true;
+    else if (number?.[1]!.toLowerCase() === "sizemb") rule.sizeMiB = Number(number[2]);
+    else if (number) rule.keep = Number(number[2]);
+    else throw new Error(`unknown option "${option}": expected sizeMB=N, keep=N or compress`);
+  }
+  return rule;
+});
+
+const clientTimeouts = z.strictObject({
+  header: seconds(0).optional(),
+  body: seconds(0).optional(),
+  idle: seconds(0).optional(),
+  write: seconds(0).optional(),
+});
+
+const directory = scalar("letsencrypt, letsencrypt-staging or an https URL", { type: "string" }, (v) =>
+  typeof v === "string" && (v === "letsencrypt" || v === "letsencrypt-staging" || URL.parse(v)?.protocol === "https:") ? v : undefined,
+);
+
+const acme = z.strictObject({
+  directory: directory.optional(),
+  email: text.optional(),
+  domains: z.array(text).optional(),
+  hosts: oneOf(["all"]).optional(),
+  challenge: oneOf(["http-01", "tls-alpn-01"]).optional(),
+  eab: z.strictObject({ key_id: text, hmac_key: secret }).optional(),
+  ca_file: pemFile.optional(),
+  renew_before_days: whole(1, 365).optional(),
+  state: fileName.optional(),
+});
+
+const threads = scalar("a whole number of at least 1, or auto", { anyOf: [{ type: "integer", minimum: 1 }, { enum: ["auto"] }] }, (v) =>
+  v === "auto" || (typeof v === "number" && Number.isInteger(v) && v >= 1 && v <= 1024) ? (v as number | "auto") : undefined,
+);
+
+const later = true;
+const reloads = true;
+const ignored = true;
+
+/** Every key of main.yaml that has a meaning here, and the ones accepted for the original's sake. */
+export const settingKeys = {
+  upstreams_conf: key("M", fileName, { default: "upstreams.yaml", doc: "The routes; its folder may hold `conf.d/`. Watched." }),
+  proxy_address_http: key("M", listenAddress, { default: "0.0.0.0:6193", doc: "Plain HTTP listener." }),
+  proxy_address_tls: key("M", listenAddress, { default: "", doc: "TLS listener.", later }),
+  config_address: key("M", listenAddress, { default: "127.0.0.1:3000", doc: "Admin API listener; also `unix:/path`.", later }),
+  config_api_enabled: key("M", flag, { default: "true", doc: "Whether `POST /conf` is offered.", later }),
+  file_server_folder: key("M", fileName, { default: "", doc: "Folder of the separate static file listener." }),
+  file_server_address: key("M", listenAddress, { default: "", doc: "Address of the separate static file listener." }),
+  log_level: key("M", logLevel, { default: "info", doc: "error, warn, info, debug, trace or off.", reloads }),
+  access_log: key("M", accessLog, { default: "off", doc: "`all`, `error` (status ≥ 400 or cut short) or `off`.", reloads }),
+  access_log_format: key("M", oneOf(["text", "json", "combined"]), { default: "text", doc: "text, json or combined.", reloads }),
+  log_file: key("M", logFile, { default: "stdout", doc: '"PATH[, sizeMB=N, keep=N, compress]"; SIGUSR1 reopens.', reloads }),
+  error_log: key("M", logFile, { default: "", doc: "The same, for warnings and errors only.", reloads }),
+  hc_method: key("M", httpMethod, { default: "HEAD", doc: "Method of health checks.", reloads }),
+  hc_interval: key("M", seconds(0.05), { default: "2", doc: "Seconds between health checks.", reloads }),
+  master_key: key("M", secret, { default: "", doc: "Signs sticky cookies and tokens, opens the admin API. Env `JWT_KEY` wins." }),
+  trusted_proxies: key("M", clientAddresses, { default: "[]", doc: "Peers whose X-Forwarded-* count.", reloads }),
+  ca_file: key("M", pemFile, { default: "", doc: "PEM file trusted for upstream TLS; switches `verify` on unless that says false." }),
+  client_ca: key("M", pemFile, { default: "", doc: "Client certificates signed by this CA (TLS port).", later }),
+  client_auth: key("M", oneOf(["require", "request"]), { default: "require", doc: "`require` or `request` a client certificate.", later }),
+  upstream_engine: key("M", oneOf(["auto", "fetch", "socket"]), { default: "auto", doc: "How upstreams are spoken to. auto = fetch until the socket engine lands." }),
+  listener_engine: key("M", oneOf(["auto", "bun", "socket"]), { default: "auto", doc: "How clients are served. auto = bun until the socket engine lands." }),
+  upstream_keepalive_pool_size: key("M", whole(1), { default: "128", doc: "Idle upstream connections kept (the fetch engine keeps at most 64)." }),
+  upstream_keepalive_timeout: key("M", seconds(1), { default: "60", doc: "Idle upstream connections are closed after this.", reloads }),
+  max_connections: key("M", whole(0), { default: "0 = 90 % of the open-file limit ÷ 2", doc: "Client connections.", reloads, later }),
+  max_upstream_connections: key("M", whole(0), { default: "0 = the other half", doc: "Upstream connections, busy and idle.", reloads, later }),
+  max_header_bytes: key("M", size(1024), { default: "64K", doc: "Request line and fields: 431 above it." }),
+  client_timeouts: key("M", clientTimeouts, {
+    default: "{header: 10, body: 60, idle: 75, write: 60}",
+    doc: "Seconds. On Bun.serve `header` is fixed at 12 and `write` at 12–16.",
+    reloads,
+  }),
+  keepalive_requests: key("M", whole(0), { default: "0", doc: "Requests per client connection. 0 = no limit.", reloads, later }),
+  http2: key("M", flag, { default: "true", doc: "HTTP/2 by ALPN and by prior knowledge.", later }),
+  http3: key("M", flag, { default: "false", doc: "QUIC, experimental, needs `threads: 1`.", later }),
+  proxy_configs: key("M", fileName, { default: "", doc: "Folder of certificates and ACME state.", later }),
+  proxy_tls_grade: key("M", scalar("high, medium or unsafe", { enum: ["high", "medium", "unsafe"] }, (v) =>
+    typeof v === "string" ? (["high", "medium", "unsafe"] as const).find((g) => g === v.toLowerCase()) : undefined), {
+    default: "medium",
+    doc: "high, medium or unsafe.",
+    later,
+  }),
+  default_certificate: key("M", text, { default: "first in name order", doc: "Pair served for unknown or missing SNI.", reloads, later }),
+  acme: key("M", acme, { default: "off", doc: "Certificates by ACME.", reloads, later }),
+  admin_read: key("M", oneOf(["key", "loopback", "open"]), { default: "loopback", doc: "Who may read /metrics and /status without the key.", reloads, later }),
+  threads: key("M", threads, { default: "1", doc: "Worker processes; auto = cores.", later }),
+  daemon: key("M", flag, { default: "false", doc: "Run in the background.", later }),
+  pid_file: key("M", fileName, { default: "none in the foreground", doc: "Where the process id is written.", later }),
+  runuser: key("M", text, { default: "", doc: "User to become when started as root.", later }),
+  rungroup: key("M", text, { default: "", doc: "Group to become when started as root.", later }),
+  upgrade_sock: key("M", text, { default: "", doc: "Accepted; the hand-over needs no socket here.", ignored }),
+  working_directory: key("M", text, { default: "", doc: "Accepted.", later }),
+  graceful_shutdown_timeout_seconds: key("M", seconds(0), { default: "30", doc: "SIGTERM ends the process at the latest after this.", reloads }),
+  grace_period_seconds: key("M", seconds(0), { default: "0", doc: "Keep accepting this long after SIGTERM." }),
+  tcp_keepalive_idle: key("M", seconds(1), { default: "off", doc: "TCP keepalive of client connections.", later }),
+  tcp_keepalive_interval: key("M", seconds(1), { default: "10", doc: "With `tcp_keepalive_idle`.", later }),
+  tcp_keepalive_count: key("M", whole(1), { default: "5", doc: "With `tcp_keepalive_idle`.", later }),
+  config_tls_address: key("M", listenAddress, { default: "", doc: "TLS for the admin API.", later }),
+  config_tls_certificate: key("M", fileName, { default: "", doc: "Its certificate.", later }),
+  config_tls_key_file: key("M", fileName, { default: "", doc: "Its key.", later }),
+  client_bind_to_ipv4: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  client_bind_to_ipv6: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  listener_tasks_per_fd: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  work_stealing: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  upstream_connect_offload_threadpools: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  upstream_connect_offload_thread_per_pool: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  upstream_debug_ssl_keylog: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  max_retries: key("M", z.unknown(), { default: "", doc: "Pingora's; see `retries`.", ignored }),
+  upgrade_sock_connect_accept_max_retries: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  max_blocking_threads: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  blocking_threads_ttl_seconds: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  daemon_wait_for_ready: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  daemon_ready_timeout_seconds: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  daemon_notify_timeout_seconds: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  version: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
+  proxy_port: key("M", z.unknown(), { default: "", doc: "The original's internal key; no effect.", ignored }),
+  proxy_port_tls: key("M", z.unknown(), { default: "", doc: "The original's internal key; no effect.", ignored }),
+  local_server: key("M", z.unknown(), { default: "", doc: "The original's internal key; no effect.", ignored }),
+  cache_size_mb: key("M", z.unknown(), { default: "", doc: "Of 0.92.15; not offered yet.", ignored }),
+  cache_ttl: key("M", z.unknown(), { default: "", doc: "Of 0.92.15; not offered yet.", ignored }),
+  log_pattern: key("M", z.unknown(), { default: "", doc: "Of 0.93; not offered yet.", ignored }),
+  log_structured: key("M", z.unknown(), { default: "", doc: "Of 0.93; not offered yet.", ignored }),
+  acme_dns_provider: key("M", z.unknown(), { default: "", doc: "Of 0.94; not offered yet.", ignored }),
+} satisfies Record<string, Key<"M", z.ZodType>>;
+
+export const settingsShape = z
+  .strictObject(shapeAt(settingKeys, "M"))
+  .refine((s) => (s.file_server_folder === undefined) === (s.file_server_address === undefined), {
+    message: "file_server_folder and file_server_address go together",
+  })
+  .refine((s) => (s.runuser === undefined) === (s.rungroup === undefined), { message: "runuser and rungroup go together" });
+
+/** main.yaml as checked; {@link settle} adds the defaults. */
+export type WrittenSettings = z.output<typeof settingsShape>;
+
+/** Settings with every default in place that this release uses. Times in seconds, sizes in bytes, as in the file. */
+export type Settings = ReturnType<typeof settle>;
+
+/** Fills in the defaults of section 14. @param folder of main.yaml, where `upstreams.yaml` is looked for */
+export function settle(written: WrittenSettings, folder: string) {
+  const { client_timeouts, ...rest } = written;
+  return {
+    ...rest,
+    upstreams_conf: written.upstreams_conf ?? `${folder}/upstreams.yaml`,
+    proxy_address_http: written.proxy_address_http ?? { hostname: "0.0.0.0", port: 6193 },
+    config_address: written.config_address ?? { hostname: "127.0.0.1", port: 3000 },
+    log_level: written.log_level ?? ("info" as const),
+    access_log: written.access_log ?? ("off" as const),
+    access_log_format: written.access_log_format ?? ("text" as const),
+    hc_method: written.hc_method ?? "HEAD",
+    hc_interval: written.hc_interval ?? 2,
+    trusted_proxies: written.trusted_proxies ?? [],
+    upstream_keepalive_timeout: written.upstream_keepalive_timeout ?? 60,
+    max_header_bytes: written.max_header_bytes ?? 64 * 1024,
+    client_timeouts: { header: 10, body: 60, idle: 75, write: 60, ...client_timeouts },
+    graceful_shutdown_timeout_seconds: written.graceful_shutdown_timeout_seconds ?? 30,
+    grace_period_seconds: written.grace_period_seconds ?? 0,
+  };
+}

@@ -1,0 +1,48 @@
+/** Guard: may answer instead of the upstream. Present in a route's list only if configured. */
+import type { Exchange, OwnReply, Reply } from "../exchange.ts";
+import type { Route } from "../routing/table.ts";
+
+/** A reply to send instead, or undefined to go on. */
+export type Verdict = Reply | undefined;
+
+export interface Guard {
+  /** shown as `denied_by` in logs */
+  readonly name: string;
+  check(exchange: Exchange, route: Route): Verdict | Promise<Verdict>;
+}
+
+const titles: Record<number, string> = {
+  301: "Moved Permanently",
+  302: "Found",
+  307: "Temporary Redirect",
+  308: "Permanent Redirect",
+  400: "Bad Request",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  414: "URI Too Long",
+  416: "Range Not Satisfiable",
+  421: "Misdirected Request",
+  499: "Client Closed Request",
+  500: "Internal Server Error",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+  508: "Loop Detected",
+};
+
+/**
+ * An answer of our own: one line of text that says what and why (contract, section 1).
+ * @param why for the client: never a cause from inside
+ * @param cause for the log; defaults to `why`
+ */
+export function refuse(status: number, why: string, fields: OwnReply["fields"] = [], cause = why): OwnReply {
+  return {
+    status,
+    fields: [["Content-Type", "text/plain; charset=utf-8"], ["Cache-Control", "no-store"], ...fields],
+    content: `${status} ${titles[status] ?? "Error"}: ${why}\n`,
+    why: cause,
+  };
+}

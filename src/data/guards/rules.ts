@@ -1,0 +1,72 @@
+/** The keys of the guards, and of the limits that a later release enforces. */
+import { clientAddresses, flag, key, oneOf, pemFile, scalar, seconds, size, whole } from "../../config/shape.ts";
+import { isFieldValue } from "../../lib/fields.ts";
+
+const redirectPrefix = scalar('a URL prefix such as "https://example.com"', { type: "string" }, (v) => {
+  if (typeof v !== "string" || v.trim() !== v || v === "" || !isFieldValue(v) || /[\s"<>\\^`{|}]/.test(v)) return undefined;
+  if (v.startsWith("/")) return v;
+  const url = URL.parse(v);
+  return url && (url.protocol === "http:" || url.protocol === "https:") && url.host !== "" ? v : undefined;
+});
+
+export const guardKeys = {
+  to_https: key("UHP", flag, {
+    default: "false",
+    doc: "Redirect plain requests to https. On as soon as one of path, host or top level says so.",
+  }),
+  redirect_to: key("P", redirectPrefix, {
+    default: "",
+    doc: "Answer with a redirect to this prefix + path + query; needs no `servers`.",
+  }),
+  redirect_status: key("UHP", oneOf([301, 302, 307, 308]), {
+    default: "301",
+    doc: "301, 302, 307 or 308; for `to_https` and `redirect_to`.",
+  }),
+  hsts: key("UH", seconds(0), {
+    default: "31536000 where `to_https` is on and the grade is high, else 0",
+    doc: "`Strict-Transport-Security` max-age on TLS answers.",
+    later: true,
+  }),
+  rate_limit: key("UHP", whole(1), {
+    default: "",
+    doc: "Requests per second per client and host (and path, where the path has its own value).",
+    later: true,
+  }),
+  x4xx_limit: key("UHP", whole(1), {
+    default: "",
+    doc: "Answers 400–499 per second per client and host before 429.",
+    later: true,
+  }),
+  max_body: key("UHP", size(0), { default: "0", doc: "413 above this request body size. 0 = no limit.", later: true }),
+  max_concurrent: key("UHP", whole(0), {
+    default: "0",
+    doc: "Requests in flight per client and host; above: 429. 0 = no limit.",
+    later: true,
+  }),
+  allow: key("UHP", clientAddresses, {
+    default: "[]",
+    doc: "403 for clients outside this list, unless it is empty.",
+    later: true,
+  }),
+  deny: key("UHP", clientAddresses, { default: "[]", doc: "403 for clients in this list.", later: true }),
+  client_ca: key("H", pemFile, { default: "", doc: "Client certificates signed by this CA (TLS port).", later: true }),
+  client_auth: key("H", oneOf(["require", "request"]), {
+    default: "require",
+    doc: "`require` or `request` a client certificate where `client_ca` is set.",
+    later: true,
+  }),
+};
+
+export type UnmatchedStatus = 404 | 421 | 502 | 503;
+
+export const routingKeys = {
+  unmatched_status: key("U", oneOf([404, 421, 502, 503]), {
+    default: "404",
+    doc: "Status when no host or path matches: 404, 421, 502 or 503.",
+  }),
+  strip_prefix: key("P", flag, {
+    default: "false",
+    doc: "Cut the route's path off before forwarding; the cut part goes into `X-Forwarded-Prefix`.",
+  }),
+};
+

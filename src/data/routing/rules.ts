@@ -1,0 +1,52 @@
+/**
+ * Rules: what upstreams.yaml means, checked, as plain data. The shape is assembled from the features' own keys;
+ * values keep their YAML names until `compile` turns them into a Table.
+ */
+import { z } from "zod";
+import { key, oneOf, shapeAt, type Key } from "../../config/shape.ts";
+import { authorizationKeys } from "../guards/authorization/rules.ts";
+import { guardKeys, routingKeys } from "../guards/rules.ts";
+import { headerKeys } from "../headers/rules.ts";
+import { upstreamKeys } from "../upstream/rules.ts";
+import { discoveryKeys } from "./discovery-rules.ts";
+
+export const providerNames = ["file", "consul", "kubernetes"] as const;
+export type ProviderName = (typeof providerNames)[number];
+
+const provider = z
+  .union([oneOf(providerNames), z.array(oneOf(providerNames)).min(1, "expected at least one provider, found an empty list")])
+  .transform((v) => (Array.isArray(v) ? v : [v]));
+
+/** Every key of upstreams.yaml beside `upstreams` and `paths` themselves. */
+export const ruleKeys = {
+  provider: key("U", provider, { default: "file", doc: "file, consul, kubernetes, or a list of them whose routes are merged." }),
+  ...routingKeys,
+  ...upstreamKeys,
+  ...headerKeys,
+  ...guardKeys,
+  ...authorizationKeys,
+  ...discoveryKeys,
+} satisfies Record<string, Key<string, z.ZodType>>;
+
+const pathShape = z
+  .strictObject(shapeAt(ruleKeys, "P"))
+  .refine(
+    (p) => p.servers !== undefined || p.redirect_to !== undefined || p.files !== undefined,
+    "a path needs one of servers, redirect_to or files",
+  )
+  .refine((p) => p.servers === undefined || p.files === undefined, "a path has either servers or files, not both");
+
+const hostShape = z.strictObject({ ...shapeAt(ruleKeys, "H"), paths: z.record(z.string(), pathShape) });
+
+/** `upstreams:` and each file of conf.d: host → its settings and paths. */
+export const hostsShape = z.record(z.string(), hostShape);
+
+/** upstreams.yaml after the legacy shapes were rewritten. */
+export const rulesShape = z.strictObject({ ...shapeAt(ruleKeys, "U"), upstreams: hostsShape.optional() });
+
+export type PathRules = z.output<typeof pathShape>;
+export type HostRules = z.output<typeof hostShape>;
+export type Rules = z.output<typeof rulesShape>;
+
+/** The catch-all host's name in the file (exact capitals, as the original). */
+export const defaultHost = "DEFAULT";

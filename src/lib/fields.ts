@@ -1,0 +1,55 @@
+/** HTTP field names and values: which are legal, which belong to one connection only (RFC 9110, RFC 9112). */
+
+/** Fields of one hop, never forwarded (RFC 9110 7.6.1; `keep-alive` and `proxy-connection` by custom). Lower case. */
+export const hopByHop: ReadonlySet<string> = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "http2-settings",
+  "proxy-authenticate",
+  "proxy-authorization",
+]);
+
+/** Names that frame a message; configuration may never set them. Lower case. */
+export const framing: ReadonlySet<string> = new Set(["content-length", "transfer-encoding", "trailer", "te", "expect"]);
+
+/** Fields that a `Connection` line may not remove: without them the message changes its meaning or its guards. */
+const neverNominated: ReadonlySet<string> = new Set(["host", "content-length", "authorization", "cookie", "cdn-loop"]);
+
+/** RFC 9110 5.6.2: token. */
+export function isToken(text: string): boolean {
+  return /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text);
+}
+
+/** RFC 9110 5.5: no CR, LF, NUL or other control characters but tab. */
+export function isFieldValue(text: string): boolean {
+  // eslint-disable-next-line no-control-regex
+  return !/[\x00-\x08\x0a-\x1f\x7f]/.test(text);
+}
+
+/**
+ * The lower-case names that a `Connection` field nominates as belonging to this hop (RFC 9110 7.6.1).
+ * Names that a client must not be able to remove (X-Forwarded-*, Host, credentials) are left out.
+ */
+export function nominatedBy(connection: string | undefined): ReadonlySet<string> | undefined {
+  if (connection === undefined) return undefined;
+  let names: Set<string> | undefined;
+  for (const part of connection.split(",")) {
+    const name = part.trim().toLowerCase();
+    if (name === "" || name === "close" || name === "keep-alive" || hopByHop.has(name)) continue;
+    if (neverNominated.has(name) || name.startsWith("x-forwarded-") || name === "x-real-ip") continue;
+    (names ??= new Set()).add(name);
+  }
+  return names;
+}
+
+/** True when a comma-separated field holds the token, letter case aside. */
+export function hasToken(value: string | undefined, token: string): boolean {
+  if (value === undefined) return false;
+  if (value.length === token.length) return value.toLowerCase() === token;
+  return value.split(",").some((part) => part.trim().toLowerCase() === token);
+}
