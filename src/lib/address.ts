@@ -148,7 +148,9 @@ export class AddressSet {
     if (this.#blocks.length === 0) return false;
     const bytes = ipBytes(ip);
     if (!bytes) return false;
-    return this.#blocks.some((block) => block.bytes.length === bytes.length && samePrefix(block.bytes, bytes, block.bits));
+    return this.#blocks.some(
+      (block) => block.bytes.length === bytes.length && samePrefix(block.bytes, bytes, block.bits),
+    );
   }
 }
 
@@ -171,7 +173,8 @@ export function readClientAddress(text: string): { bytes: Uint8Array; bits: numb
   if (slash < 0) return [{ bytes, bits: bytes.length * 8 }];
   const bitsText = text.slice(slash + 1);
   const bits = /^[0-9]{1,3}$/.test(bitsText) ? Number(bitsText) : -1;
-  if (bits < 0 || bits > bytes.length * 8) throw new Error(`"/${bitsText}" is not a prefix length (0 to ${bytes.length * 8})`);
+  if (bits < 0 || bits > bytes.length * 8)
+    throw new Error(`"/${bitsText}" is not a prefix length (0 to ${bytes.length * 8})`);
   const network = bytes.map((byte, i) => byte & (0xff00 >> Math.min(8, Math.max(0, bits - i * 8))));
   if (network.some((byte, i) => byte !== bytes[i])) throw new Error(`"${text}" has host bits set beyond /${bits}`);
   return [{ bytes, bits }];

@@ -21,10 +21,31 @@ export const webSocketRefusalBytesMax = 64 * KIB;
 export const logQueueLinesMax = 16_384;
 /** One log line; a client may otherwise write megabytes by one target. */
 export const logLineCharsMax = 8 * KIB;
+/** The same lines together: many long ones must not fill the memory before their count is reached. */
+export const logQueueCharsMax = 8 * MIB;
+/** Log lines are written together: after this time, or as soon as so many characters wait. */
+export const logFlushMs = 50;
+export const logFlushChars = 64 * KIB;
+/** A log file that could not be written is tried again after this time. */
+export const logRetryMs = 1_000;
+/** A log file's path is looked at this often: logrotate may have moved the file away. */
+export const logLookMs = 1_000;
+/** At exit the log may wait so long for a slow pipe. */
+export const logExitWaitMs = 250;
 /** YAML files larger than this are refused: 5,000 hosts take about 1 MiB. */
 export const configBytesMax = 8 * MIB;
-/** Aliases (`*name`) one YAML file may expand: stops the billion-laughs document. */
-export const yamlAliasesMax = 1_000;
+/** Aliases (`*name`) one YAML file may expand, nested ones counted each time: stops the billion-laughs document. */
+export const yamlAliasesMax = 20_000;
+/** Nodes of one YAML file with its aliases written out; 8 MiB of ordinary configuration have fewer. */
+export const yamlNodesMax = 1_000_000;
+/** Nesting of one YAML file: our deepest key lies at 8. */
+export const yamlDepthMax = 64;
+/** Brackets left open in one YAML file: its parser takes seconds for a million of them. */
+export const yamlOpenBracketsMax = 10_000;
+/** Files read from conf.d for one load. */
+export const confdFilesMax = 5_000;
+/** Characters of a source line quoted under a problem. */
+export const excerptCharsMax = 140;
 /** Problems shown for one load; the rest is counted. */
 export const problemsShownMax = 100;
 /** Health checks in flight at once: 1,000 members must not open 1,000 sockets in one tick. */
@@ -58,5 +79,39 @@ export const emptyReadRetryMs = 10;
 export const forwardedHopsMax = 64;
 /** Static files: a byte range list longer than this is ignored (we answer the whole file). */
 export const rangeHeaderCharsMax = 128;
+/** Static files: contents up to this are read at once; above it sendfile is cheaper, and so is memory (measured: even at 256 KiB). */
+export const fileBytesHeldMax = 64 * KIB;
+/** Static files: a root that is a symlink is looked up anew after this time. */
+export const folderLookMs = 1_000;
 /** Members whose state is printed in the summary after a (re)load. */
 export const summaryMembersMax = 50;
+/** Detection asks the next question (HTTP/1.1, then h2c) after this time although the one before is still undecided. */
+export const detectStaggerMs = 300;
+/** After the head of a health check's answer its body is read for so long, so that the server sees a clean end. */
+export const probeDrainMs = 250;
+/** A health check that took this long last time queues behind the quick ones. */
+export const probeSlowMs = 500;
+/** Slow health checks in flight at once; the rest of `probesInFlightMax` is kept for servers that answer. */
+export const probesSlowInFlightMax = 48;
+/** A name that cannot be looked up any more keeps its last good addresses for this long. */
+export const nameStaleMs = 600_000;
+/** A failed look-up is asked again after this time. */
+export const nameFailureCacheMs = 1_000;
+/** A look-up that takes longer than this is finished in the background while the last good addresses are used. */
+export const nameStaleWaitMs = 500;
+/** Characters of a foreign error message shown as a cause. */
+export const causeCharsMax = 160;
+/** Different `ca_file`s kept in memory for health checks. */
+export const caFilesMax = 256;
+/** Rule files up to this size together are parsed on the loop: a few milliseconds; larger ones in a thread. */
+export const parseInlineBytesMax = 32 * KIB;
+/** The summary after a (re)load waits at most this long for the first health verdicts. */
+export const summaryWaitMs = 3_000;
+/** A WebSocket that is ending without progress is cut after this time: the far end may never answer our close frame. */
+export const webSocketCloseWaitMs = 5_000;
+/** Longer WebSocket messages are masked and written in slices of this size, so that no second copy of them exists. */
+export const webSocketSliceBytes = 64 * KIB;
+/** A refused upgrade's body may take this long; what has come by then is passed on as cut short. */
+export const webSocketRefusalWaitMs = 5_000;
+/** Distinct faults of the proxy itself that are reported; a message that holds a request's data could be new each time. */
+export const distinctFaultsMax = 200;

@@ -6,7 +6,10 @@ export function suggest(word: string, known: Iterable<string>): string | undefin
   let bestDistance = Infinity;
   const wanted = word.toLowerCase().replaceAll("-", "_");
   for (const candidate of known) {
-    const allowed = Math.max(1, Math.floor(Math.min(candidate.length, wanted.length) / 3) + (candidate.length > 3 ? 1 : 0));
+    const allowed = Math.max(
+      1,
+      Math.floor(Math.min(candidate.length, wanted.length) / 3) + (candidate.length > 3 ? 1 : 0),
+    );
     const found = distance(wanted, candidate.toLowerCase().replaceAll("-", "_"), allowed);
     if (found <= allowed && found < bestDistance) {
       best = candidate;

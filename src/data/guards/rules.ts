@@ -3,7 +3,8 @@ import { clientAddresses, flag, key, oneOf, pemFile, scalar, seconds, size, whol
 import { isFieldValue } from "../../lib/fields.ts";
 
 const redirectPrefix = scalar('a URL prefix such as "https://example.com"', { type: "string" }, (v) => {
-  if (typeof v !== "string" || v.trim() !== v || v === "" || !isFieldValue(v) || /[\s"<>\\^`{|}]/.test(v)) return undefined;
+  if (typeof v !== "string" || v.trim() !== v || v === "" || !isFieldValue(v) || /[\s"<>\\^`{|}]/.test(v))
+    return undefined;
   if (v.startsWith("/")) return v;
   const url = URL.parse(v);
   return url && (url.protocol === "http:" || url.protocol === "https:") && url.host !== "" ? v : undefined;
@@ -20,7 +21,7 @@ export const guardKeys = {
   }),
   redirect_status: key("UHP", oneOf([301, 302, 307, 308]), {
     default: "301",
-    doc: "301, 302, 307 or 308; for `to_https` and `redirect_to`.",
+    doc: "Status of `to_https` and `redirect_to`.",
   }),
   hsts: key("UH", seconds(0), {
     default: "31536000 where `to_https` is on and the grade is high, else 0",
@@ -52,7 +53,7 @@ export const guardKeys = {
   client_ca: key("H", pemFile, { default: "", doc: "Client certificates signed by this CA (TLS port).", later: true }),
   client_auth: key("H", oneOf(["require", "request"]), {
     default: "require",
-    doc: "`require` or `request` a client certificate where `client_ca` is set.",
+    doc: "Whether a client certificate must be shown, where `client_ca` is set.",
     later: true,
   }),
 };
@@ -62,11 +63,10 @@ export type UnmatchedStatus = 404 | 421 | 502 | 503;
 export const routingKeys = {
   unmatched_status: key("U", oneOf([404, 421, 502, 503]), {
     default: "404",
-    doc: "Status when no host or path matches: 404, 421, 502 or 503.",
+    doc: "Status when no host or path matches.",
   }),
   strip_prefix: key("P", flag, {
     default: "false",
     doc: "Cut the route's path off before forwarding; the cut part goes into `X-Forwarded-Prefix`.",
   }),
 };
-

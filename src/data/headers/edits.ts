@@ -61,3 +61,8 @@ export function copyFields(from: FieldSource, edits: HeaderEdits, keep: (lower: 
     visit(name, value);
   });
 }
+
+/** Edits applied to fields of our own making (files): the same rules as for an upstream's answer. */
+export function applyEdits(fields: readonly FieldLine[], edits: HeaderEdits): FieldLine[] {
+  return [...fields.filter(([name]) => !edits.drop.has(name.toLowerCase())), ...edits.lines];
+}

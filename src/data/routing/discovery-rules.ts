@@ -9,6 +9,15 @@ const servicePath = scalar('a path beginning with "/"', { type: "string", patter
   typeof v === "string" && v.startsWith("/") ? v : undefined,
 );
 
+const servicePort = scalar(
+  "a port number or its name",
+  { type: ["integer", "string"] },
+  (v): number | string | undefined => {
+    if (typeof v === "number") return Number.isInteger(v) && v >= 1 && v <= 65_535 ? v : undefined;
+    return typeof v === "string" && v !== "" ? v : undefined;
+  },
+);
+
 const sharedService = {
   hostname: text,
   upstream: text,
@@ -41,16 +50,25 @@ const kubernetes = z.strictObject({
   ingress_class: text.optional(),
   publish: text.optional(),
   services: z
-    .array(z.strictObject({ ...sharedService, namespace: text.optional(), port: z.union([whole(1, 65_535), text]).optional() }))
+    .array(
+      z.strictObject({
+        ...sharedService,
+        namespace: text.optional(),
+        port: servicePort.optional(),
+      }),
+    )
     .optional(),
 });
 
 export const discoveryKeys = {
-  consul: key("U", consul, { default: "", doc: "Consul: servers, token, ca_file, verify, datacenter, namespace, services.", later: true }),
+  consul: key("U", consul, {
+    default: "",
+    doc: "Routes from Consul.",
+    later: true,
+  }),
   kubernetes: key("U", kubernetes, {
     default: "",
-    doc: "Kubernetes: servers, tokenpath, ca_file, namespaces, ingress, ingress_class, publish, services.",
+    doc: "Routes from Kubernetes.",
     later: true,
   }),
 };
-

@@ -3,7 +3,7 @@
  * values keep their YAML names until `compile` turns them into a Table.
  */
 import { z } from "zod";
-import { key, oneOf, shapeAt, type Key } from "../../config/shape.ts";
+import { expecting, key, oneOf, shapeAt, type Key, type ShapeMeta } from "../../config/shape.ts";
 import { authorizationKeys } from "../guards/authorization/rules.ts";
 import { guardKeys, routingKeys } from "../guards/rules.ts";
 import { headerKeys } from "../headers/rules.ts";
@@ -14,12 +14,19 @@ export const providerNames = ["file", "consul", "kubernetes"] as const;
 export type ProviderName = (typeof providerNames)[number];
 
 const provider = z
-  .union([oneOf(providerNames), z.array(oneOf(providerNames)).min(1, "expected at least one provider, found an empty list")])
+  .union(
+    [oneOf(providerNames), z.array(oneOf(providerNames)).min(1, "expected at least one provider, found an empty list")],
+    expecting("file, consul, kubernetes or a list of them"),
+  )
+  .meta({ expected: "file, consul, kubernetes or a list of them" } satisfies ShapeMeta)
   .transform((v) => (Array.isArray(v) ? v : [v]));
 
 /** Every key of upstreams.yaml beside `upstreams` and `paths` themselves. */
 export const ruleKeys = {
-  provider: key("U", provider, { default: "file", doc: "file, consul, kubernetes, or a list of them whose routes are merged." }),
+  provider: key("U", provider, {
+    default: "file",
+    doc: "Where routes come from; the routes of several are merged.",
+  }),
   ...routingKeys,
   ...upstreamKeys,
   ...headerKeys,
@@ -28,15 +35,22 @@ export const ruleKeys = {
   ...discoveryKeys,
 } satisfies Record<string, Key<string, z.ZodType>>;
 
-const pathShape = z
-  .strictObject(shapeAt(ruleKeys, "P"))
-  .refine(
-    (p) => p.servers !== undefined || p.redirect_to !== undefined || p.files !== undefined,
-    "a path needs one of servers, redirect_to or files",
-  )
-  .refine((p) => p.servers === undefined || p.files === undefined, "a path has either servers or files, not both");
+/** Beside other errors of the same map too, but not beside an unknown key, which may be the misspelt one. */
+const whenKeysAreKnown = (payload: z.core.ParsePayload) =>
+  payload.issues.every((issue) => issue.code !== "unrecognized_keys");
 
-const hostShape = z.strictObject({ ...shapeAt(ruleKeys, "H"), paths: z.record(z.string(), pathShape) });
+export const pathShape = z
+  .strictObject(shapeAt(ruleKeys, "P"))
+  .refine((p) => "servers" in p || "redirect_to" in p || "files" in p, {
+    error: "a path needs one of servers, redirect_to or files",
+    when: whenKeysAreKnown,
+  })
+  .refine((p) => !("servers" in p && "files" in p), {
+    error: "a path has either servers or files, not both",
+    when: whenKeysAreKnown,
+  });
+
+export const hostShape = z.strictObject({ ...shapeAt(ruleKeys, "H"), paths: z.record(z.string(), pathShape) });
 
 /** `upstreams:` and each file of conf.d: host → its settings and paths. */
 export const hostsShape = z.record(z.string(), hostShape);

@@ -43,13 +43,16 @@ export class Ledger {
   }
 
   /** @returns true when the verdict changed the state */
-  apply(fact: Fact): boolean {
+  apply(fact: Fact, nowMs: number): boolean {
     const health = this.#health.get(fact.key);
     if (!health) return false;
     const before = health.state;
     health.state = fact.up ? "up" : "down";
     health.cause = fact.cause;
-    if (fact.up) health.succeeded();
+    if (fact.up) {
+      health.succeeded();
+      health.endpoint.heardMs = nowMs;
+    }
     return before !== health.state;
   }
 

@@ -23,12 +23,15 @@ export function wireOf(member: Member): Wire {
 export class Pool {
   /** members repeated by weight, interleaved, so that one counter gives weighted round robin */
   readonly #ring: readonly Member[];
+  /** empty without stickiness */
+  readonly byStickyId: ReadonlyMap<string, Member>;
 
   constructor(
     readonly members: readonly Member[],
     readonly turn: { next: number },
   ) {
     this.#ring = interleave(members);
+    this.byStickyId = new Map(members.filter((m) => m.stickyId !== "").map((m) => [m.stickyId, m]));
   }
 
   /**

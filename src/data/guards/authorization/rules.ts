@@ -1,9 +1,26 @@
 /** How `authorization` is written, method by method. Until the methods themselves land, every one fails closed. */
 import { z } from "zod";
-import { flag, key, oneOf, pemFile, readSecret, scalar, seconds, secret, secretJson, text } from "../../../config/shape.ts";
+import {
+  expecting,
+  flag,
+  key,
+  oneOf,
+  pemFile,
+  readSecret,
+  scalar,
+  seconds,
+  secret,
+  secretJson,
+  text,
+  type ShapeMeta,
+} from "../../../config/shape.ts";
 
 const textOrList = z
-  .union([text, z.array(text).min(1, "expected at least one item, found an empty list")])
+  .union(
+    [text, z.array(text).min(1, "expected at least one item, found an empty list")],
+    expecting("text or a list of texts"),
+  )
+  .meta({ expected: "text or a list of texts" } satisfies ShapeMeta)
   .transform((v) => (Array.isArray(v) ? v : [v]));
 
 const httpUrl = scalar("an http:// or https:// URL", { type: "string", format: "uri" }, (v) => {
@@ -31,16 +48,38 @@ const namedSecrets = z
   .record(z.string().min(1, "expected a name, found nothing"), secret)
   .refine((map) => Object.keys(map).length > 0, "expected at least one entry, found an empty map");
 
-const algorithms = ["HS256", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"] as const;
+const algorithms = [
+  "HS256",
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "ES256",
+  "ES384",
+  "ES512",
+  "EdDSA",
+] as const;
 
 const none = z.strictObject({ type: z.literal("none") });
 
 const basic = z
-  .strictObject({ type: z.literal("basic"), data: pair.optional(), users: namedSecrets.optional(), realm: text.optional() })
+  .strictObject({
+    type: z.literal("basic"),
+    data: pair.optional(),
+    users: namedSecrets.optional(),
+    realm: text.optional(),
+  })
   .refine((a) => a.data !== undefined || a.users !== undefined, 'basic needs `data: "user:password"` or `users`');
 
 const apikey = z
-  .strictObject({ type: z.literal("apikey"), data: secret.optional(), keys: namedSecrets.optional(), header: text.optional() })
+  .strictObject({
+    type: z.literal("apikey"),
+    data: secret.optional(),
+    keys: namedSecrets.optional(),
+    header: text.optional(),
+  })
   .refine((a) => a.data !== undefined || a.keys !== undefined, "apikey needs `data` (the key) or `keys`");
 
 const jwt = z
@@ -69,8 +108,10 @@ const forward = z.strictObject({
   ca_file: pemFile.optional(),
 });
 
+export const authorization = z.discriminatedUnion("type", [none, basic, apikey, jwt, forward]);
+
 export const authorizationKeys = {
-  authorization: key("UHP", z.discriminatedUnion("type", [none, basic, apikey, jwt, forward]), {
+  authorization: key("UHP", authorization, {
     default: "",
     doc: "Who may pass: `type` is none, basic, apikey, jwt or forward. The nearest one wins; `none` opts out.",
     later: true,

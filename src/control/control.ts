@@ -1,0 +1,270 @@
+/** Control: starts and stops everything in the right order, and keeps it together while it runs. */
+import http from "node:http";
+import { dirname } from "node:path";
+import { renderProblem, renderProblems, type Problem } from "../config/problem.ts";
+import { loadSettings } from "../config/load-settings.ts";
+import type { Settings } from "../config/settings.ts";
+import { FetchForwarder } from "../data/forward/http.ts";
+import { openFileTree } from "../data/forward/files.ts";
+import { handle } from "../data/handle.ts";
+import { listenBun, type Listener } from "../data/listen/bun.ts";
+import { handleFiles } from "../data/listen/files.ts";
+import { AccessLog } from "../data/observe/access-log.ts";
+import { recordOf } from "../data/observe/record.ts";
+import type { Exchange } from "../data/exchange.ts";
+import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
+import { stickyKey } from "../data/upstream/sticky.ts";
+import { AddressSet, showListen, type ListenAddress } from "../lib/address.ts";
+import { describe } from "../lib/cause.ts";
+import { Log } from "../lib/log.ts";
+import { openSinks, type Sinks } from "./logs.ts";
+import { Reloader, type ReloadResult } from "./reload.ts";
+import { watchFiles, type Watching } from "./watch.ts";
+
+export interface StartOptions {
+  readonly settings: Settings;
+  readonly rules: { readonly kind: "files" } | { readonly kind: "text"; readonly text: string; readonly name: string };
+  /** remarks about main.yaml, to be logged */
+  readonly problems: readonly Problem[];
+  /** from `loadSettings` */
+  readonly stickySecondsLegacy?: number | undefined;
+  /** absolute; SIGHUP reads it again. Absent when there is none (demo, `proxy`) */
+  readonly mainFile?: string;
+  readonly env: Record<string, string | undefined>;
+}
+
+export interface Running {
+  readonly listeners: readonly { readonly name: string; readonly url: string }[];
+  /** SIGHUP: settings that can change, and all rules */
+  reload(): Promise<ReloadResult>;
+  /** SIGUSR1 */
+  reopenLogs(): void;
+  /**
+   * Drains: accepts nothing more, finishes what runs, cuts what is left at the deadline.
+   * @param deadlineMs default `graceful_shutdown_timeout_seconds`; resolves when everything is closed
+   */
+  stop(deadlineMs?: number): Promise<void>;
+}
+
+/** Why it cannot start; the message is ready to print. */
+export class StartError extends Error {}
+
+/** @throws StartError */
+export async function start(options: StartOptions): Promise<Running> {
+  let { settings } = options;
+  // Bun.serve takes its header limit from node:http, at the moment it starts (bun-facts 1).
+  (http as { maxHeaderSize: number }).maxHeaderSize = settings.max_header_bytes;
+  const sinks = openSinks(settings);
+  const log = new Log(settings.log_level, sinks.log);
+  const tell: PlaneOptions["log"] = (level, target, text) => log[level](target, text);
+  const access = new AccessLog(settings.access_log, settings.access_log_format, sinks.access);
+  const loopMark = `aralez-${crypto.randomUUID().slice(0, 13)}`;
+  const planeOptions = (): PlaneOptions => ({
+    forwarder,
+    trustedProxies: new AddressSet(settings.trusted_proxies),
+    loopMark,
+    clientBodyMs: settings.client_timeouts.body * 1000,
+    retryAfterSeconds: Math.max(1, Math.ceil(settings.hc_interval)),
+    log: tell,
+    ended,
+  });
+  const ended = (exchange: Exchange, ending: Ending) => {
+    if (access.wants(ending.status, ending.cut)) access.write(recordOf(exchange, ending));
+  };
+  const forwarder = new FetchForwarder({ keepaliveSeconds: settings.upstream_keepalive_timeout, loopMark, log: tell });
+  const plane = new Plane(planeOptions());
+  const folder = options.mainFile ? dirname(options.mainFile) : process.cwd();
+  const key = stickyKey(settings.master_key);
+  const listeners: { name: string; url: string; listener: Listener }[] = [];
+  const reloader = new Reloader({
+    plane,
+    settings: () => settings,
+    env: options.env,
+    folder,
+    stickySecondsLegacy: options.stickySecondsLegacy,
+    ...(options.rules.kind === "text" && { text: options.rules }),
+    compileContext: () => ({
+      healthMethod: settings.hc_method,
+      healthIntervalSeconds: settings.hc_interval,
+      tlsPort: undefined,
+      adminAddress: settings.config_address,
+      caFile: settings.ca_file,
+      clientCa: settings.client_ca !== undefined,
+      stickyKey: key,
+    }),
+    log: tell,
+    listeners: () => listeners.map(({ name, url }) => `${name} ${url}`).join(", "),
+  });
+
+  let watching: Watching | undefined;
+  try {
+    // The watch starts before the first read, so that an edit in between is noticed.
+    if (options.rules.kind === "files") {
+      watching = watchFiles({
+        files: () => reloader.watched().files,
+        folders: () => reloader.watched().folders,
+        onChange: async () => tellResult(await reloader.load(), tell),
+        onError: (error) => log.error("config", `reload failed: ${(error as Error).stack ?? error}`),
+      });
+    }
+    await warmUp();
+    const first = await reloader.load();
+    if (first.kind !== "applied") throw new StartError(first.kind === "refused" ? renderProblems(first.problems) : "no rules");
+    for (const problem of [...options.problems, ...first.problems]) tellProblem(problem, tell);
+    listeners.push(listen("http", settings.proxy_address_http, {
+      handle: (exchange) => handle(plane, exchange),
+      ended: (exchange, ending) => plane.options.ended(exchange, ending),
+      settings,
+      log,
+    }));
+    if (settings.file_server_address && settings.file_server_folder) {
+      const tree = openTree(settings.file_server_folder);
+      listeners.push(listen("files", settings.file_server_address, {
+        handle: (exchange) => handleFiles(tree, exchange, tell),
+        ended: (exchange, ending) => plane.options.ended(exchange, ending),
+        settings,
+        log,
+      }));
+    }
+  } catch (error) {
+    watching?.stop();
+    reloader.stop();
+    forwarder.close();
+    await Promise.all(listeners.map(({ listener }) => listener.close()));
+    sinks.close();
+    throw error instanceof StartError ? error : new StartError((error as Error).message);
+  }
+
+  let stopping: Promise<void> | undefined;
+  return {
+    listeners: listeners.map(({ name, url }) => ({ name, url })),
+    async reload() {
+      const changed = rereadSettings(options, settings, tell);
+      if (changed) {
+        settings = changed;
+        log.level = settings.log_level;
+        access.change(settings.access_log, settings.access_log_format);
+        plane.options = planeOptions();
+      }
+      const result = await reloader.load(true);
+      tellResult(result, tell);
+      return result;
+    },
+    reopenLogs: () => sinks.reopen(),
+    stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
+      return (stopping ??= shutDown({ deadlineMs, graceMs: settings.grace_period_seconds * 1000, listeners, log, sinks, watching, reloader, forwarder }));
+    },
+  };
+}
+
+function openTree(folder: string) {
+  try {
+    return openFileTree(folder);
+  } catch (error) {
+    throw new StartError(`Cannot serve files from "${folder}": ${(error as Error).message}`);
+  }
+}
+
+interface ListenOptions {
+  handle: Parameters<typeof listenBun>[0]["handle"];
+  ended: Parameters<typeof listenBun>[0]["ended"];
+  settings: Settings;
+  log: Log;
+}
+
+function listen(name: string, address: ListenAddress, { handle, ended, settings, log }: ListenOptions) {
+  try {
+    const listener = listenBun({
+      address,
+      idleSeconds: settings.client_timeouts.idle,
+      clientBodyMs: settings.client_timeouts.body * 1000,
+      handle,
+      ended,
+      failed: (error) => log.error("proxy", `a fault of the proxy itself: ${(error as Error)?.stack ?? error}`),
+    });
+    return { name, url: listener.url, listener };
+  } catch (error) {
+    throw new StartError(`Cannot listen on ${showListen(address)}: ${describe(error)}`);
+  }
+}
+
+/**
+ * BUN(1.4.4): the first fetch of a process aborts it when no file descriptor is left; remove when it does not.
+ * One at start, to an address that refuses at once, makes the later ones safe.
+ */
+async function warmUp(): Promise<void> {
+  await fetch("http://localhost/", { unix: "/nonexistent/aralez.sock", proxy: false } as BunFetchRequestInit).catch(() => {});
+}
+
+/** @returns the settings with what may change applied, or undefined when nothing may be changed */
+function rereadSettings(options: StartOptions, before: Settings, log: PlaneOptions["log"]): Settings | undefined {
+  if (!options.mainFile) return undefined;
+  const { settings: after, problems } = loadSettings({ file: options.mainFile, text: undefined }, options.env);
+  for (const problem of problems) tellProblem(problem, log);
+  if (!after) {
+    log("error", "config", `${options.mainFile} has errors: the running settings stay`);
+    return undefined;
+  }
+  return applyReloadable(before, after, log);
+}
+
+const reloadable = [
+  "log_level",
+  "access_log",
+  "access_log_format",
+  "hc_method",
+  "hc_interval",
+  "trusted_proxies",
+  "client_timeouts",
+  "upstream_keepalive_timeout",
+  "graceful_shutdown_timeout_seconds",
+] as const satisfies readonly (keyof Settings)[];
+
+function applyReloadable(before: Settings, after: Settings, log: PlaneOptions["log"]): Settings {
+  const merged = { ...before };
+  const same = (key: keyof Settings) => JSON.stringify(before[key]) === JSON.stringify(after[key]);
+  for (const key of reloadable) Object.assign(merged, { [key]: after[key] });
+  const fixed = (Object.keys({ ...before, ...after }) as (keyof Settings)[]).filter((key) => !reloadable.includes(key as never) && !same(key));
+  if (fixed.length > 0) log("warn", "config", `changed in main.yaml but needs a restart: ${fixed.join(", ")}`);
+  return merged;
+}
+
+function tellResult(result: ReloadResult, log: PlaneOptions["log"]): void {
+  if (result.kind === "same") return;
+  for (const problem of result.problems) tellProblem(problem, log);
+  if (result.kind === "refused") log("error", "config", "the new rules have errors: the running rules stay");
+}
+
+function tellProblem(problem: Problem, log: PlaneOptions["log"]): void {
+  const level = problem.severity === "error" ? "error" : problem.severity === "warning" ? "warn" : "info";
+  log(level, "config", renderProblem(problem).split("\n")[0]!);
+}
+
+interface ShutDown {
+  deadlineMs: number;
+  graceMs: number;
+  listeners: { listener: Listener }[];
+  log: Log;
+  sinks: Sinks;
+  watching: Watching | undefined;
+  reloader: Reloader;
+  forwarder: FetchForwarder;
+}
+
+async function shutDown({ deadlineMs, graceMs, listeners, log, sinks, watching, reloader, forwarder }: ShutDown): Promise<void> {
+  if (graceMs > 0) await Bun.sleep(graceMs);
+  log.info("proxy", `stopping: ${listeners.reduce((sum, { listener }) => sum + listener.open, 0)} open`);
+  watching?.stop();
+  reloader.stop();
+  const drained = Promise.all(listeners.map(({ listener }) => listener.drain()));
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<"late">((resolve) => (timer = setTimeout(resolve, deadlineMs, "late")));
+  if ((await Promise.race([drained, late])) === "late") {
+    log.warn("proxy", `not drained after ${deadlineMs / 1000} s: cutting what is open`);
+    await Promise.all(listeners.map(({ listener }) => listener.close()));
+  }
+  clearTimeout(timer);
+  forwarder.close();
+  log.info("proxy", "stopped");
+  sinks.close();
+}

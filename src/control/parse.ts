@@ -1,0 +1,25 @@
+/**
+ * Parse: rule files → checked Rules. Small files at once; large ones in a thread of their own, because YAML with
+ * positions takes about 0.1 ms a host and the data plane shares this loop.
+ */
+import { loadRules } from "../data/routing/load-rules.ts";
+import { parseInlineBytesMax } from "../lib/limits.ts";
+
+export type RuleSources = Parameters<typeof loadRules>[0];
+export type RuleContext = Parameters<typeof loadRules>[1];
+export type LoadedRules = ReturnType<typeof loadRules>;
+
+export async function parseRules(sources: RuleSources, given: RuleContext): Promise<LoadedRules> {
+  const bytes = [sources.main, ...sources.confd].reduce((sum, { text }) => sum + text.length, 0);
+  if (bytes <= parseInlineBytesMax) return loadRules(sources, given);
+  const worker = new Worker(new URL("./parse-worker.ts", import.meta.url).href);
+  try {
+    return await new Promise<LoadedRules>((resolve, reject) => {
+      worker.onmessage = ({ data }: MessageEvent<LoadedRules>) => resolve(data);
+      worker.onerror = (event) => reject(new Error(event.message));
+      worker.postMessage({ sources, given });
+    });
+  } finally {
+    worker.terminate();
+  }
+}

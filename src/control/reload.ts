@@ -1,0 +1,153 @@
+/**
+ * Reload: the one door through which rules come in: read, parse, check, compile, publish. A failure at any step changes
+ * nothing, and is told once.
+ */
+import type { Problem } from "../config/problem.ts";
+import type { Settings } from "../config/settings.ts";
+import { trustKey } from "../data/forward/http.ts";
+import type { Plane } from "../data/plane.ts";
+import { compile, type CompileContext, type HealthTarget } from "../data/routing/compile.ts";
+import { readRuleFiles } from "../data/routing/load-rules.ts";
+import { summaryMembersMax, summaryWaitMs } from "../lib/limits.ts";
+import { describeChanges, emptyOutline, outline, type Outline } from "./changes.ts";
+import { HealthMonitor } from "./health/monitor.ts";
+import { parseRules, type RuleSources } from "./parse.ts";
+
+export type ReloadResult =
+  | { readonly kind: "applied"; readonly version: string; readonly changes: string; readonly problems: readonly Problem[] }
+  | { readonly kind: "same" }
+  | { readonly kind: "refused"; readonly problems: readonly Problem[] };
+
+export interface ReloaderOptions {
+  readonly plane: Plane;
+  settings(): Settings;
+  readonly env: Record<string, string | undefined>;
+  /** folder of main.yaml */
+  readonly folder: string;
+  /** from `loadSettings` */
+  readonly stickySecondsLegacy?: number | undefined;
+  /** rules given as text instead of files */
+  readonly text?: { readonly name: string; readonly text: string };
+  readonly compileContext: () => Omit<CompileContext, "ledger" | "version" | "warn">;
+  log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
+  /** one line for the summary: what is being listened on */
+  listeners(): string;
+}
+
+export class Reloader {
+  readonly monitor: HealthMonitor;
+  readonly #options: ReloaderOptions;
+  readonly #detections = new Map<string, () => void>();
+  #outline: Outline = emptyOutline;
+  /** the sources that were applied or refused last: the same text is not told twice */
+  #lastSources = "";
+  #queue: Promise<unknown> = Promise.resolve();
+  #summaries = 0;
+
+  constructor(options: ReloaderOptions) {
+    this.#options = options;
+    const { ledger } = options.plane;
+    this.monitor = new HealthMonitor({
+      onFact: (fact) => void ledger.apply(fact, performance.now()),
+      onDetected: (name, wire) => {
+        if (wire) ledger.detected(name, wire);
+        this.#detections.get(name)?.();
+        this.#detections.delete(name);
+      },
+      log: (level, text) => options.log(level, "health", text),
+    });
+  }
+
+  /**
+   * Reads the rules and puts them into force. Runs are never concurrent.
+   * @param forced apply even if no byte has changed (SIGHUP: settings may have)
+   */
+  load(forced = false): Promise<ReloadResult> {
+    const run = this.#queue.then(() => this.#load(forced));
+    this.#queue = run.catch(() => {});
+    return run;
+  }
+
+  /** Files to watch. */
+  watched(): { files: string[]; folders: string[] } {
+    const file = this.#options.settings().upstreams_conf;
+    return { files: [file], folders: [`${file.slice(0, file.lastIndexOf("/"))}/conf.d`] };
+  }
+
+  stop(): void {
+    this.monitor.stop();
+  }
+
+  async #load(forced: boolean): Promise<ReloadResult> {
+    const { settings, env, folder, log, text, stickySecondsLegacy } = this.#options;
+    const read: RuleSources & { problems: Problem[] } = text
+      ? { main: { file: text.name, text: text.text }, confd: [], problems: [] }
+      : readRuleFiles(settings());
+    const fingerprint = JSON.stringify(read);
+    if (fingerprint === this.#lastSources && !forced) return { kind: "same" };
+    this.#lastSources = fingerprint;
+    if (read.problems.length > 0) return { kind: "refused", problems: read.problems };
+    const { main, confd } = read;
+    const { rules, problems } = await parseRules({ main, confd }, { settings: settings(), folder, env, stickySecondsLegacy });
+    if (!rules) return { kind: "refused", problems };
+    const { plane, compileContext } = this.#options;
+    const version = new Bun.CryptoHasher("sha256").update(JSON.stringify(rules)).digest("hex").slice(0, 12);
+    const { table, targets } = compile(rules, {
+      ...compileContext(),
+      ledger: plane.ledger,
+      version,
+      warn: (remark) => log("warn", "config", remark),
+    });
+    const after = outline(rules);
+    const changes = describeChanges(this.#outline, after);
+    this.#outline = after;
+    this.#publish(table, targets);
+    void this.#summarise(version, changes);
+    return { kind: "applied", version, changes, problems };
+  }
+
+  #publish(table: Plane["table"], targets: readonly HealthTarget[]): void {
+    const { plane } = this.#options;
+    const { ledger } = plane;
+    for (const { address, probe } of targets) {
+      const endpoint = ledger.endpoint(address);
+      if (probe.protocol !== "auto" || endpoint.wire !== undefined || endpoint.detecting) continue;
+      endpoint.detecting = new Promise<void>((resolve) => {
+        this.#detections.set(endpoint.name, () => {
+          endpoint.detecting = undefined;
+          resolve();
+        });
+      });
+    }
+    plane.table = table;
+    const members = table.routes.flatMap((route) => route.pool?.members ?? []);
+    ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
+    plane.options.forwarder.sweep(new Set(table.routes.map((route) => trustKey(route.trust))));
+    this.monitor.follow([...targets]);
+  }
+
+  /** One summary per load, as soon as the first verdicts are in. A later load's summary replaces one still waiting. */
+  async #summarise(version: string, changes: string): Promise<void> {
+    const turn = ++this.#summaries;
+    const { plane, log, listeners } = this.#options;
+    const { table } = plane;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const enough = new Promise<void>((resolve) => (timer = setTimeout(resolve, summaryWaitMs)));
+    await Promise.race([this.monitor.settled(), enough]);
+    clearTimeout(timer);
+    const down = new Map<string, string>();
+    let members = 0;
+    for (const route of table.routes) {
+      for (const { endpoint, health } of route.pool?.members ?? []) {
+        members++;
+        if (health.state === "down") down.set(endpoint.name, health.cause);
+      }
+    }
+    const hosts = table.hosts.size + table.wildcards.length + (table.fallback ? 1 : 0);
+    const shown = [...down].slice(0, summaryMembersMax).map(([name, cause]) => `${name} ${cause}`);
+    const rest = down.size > shown.length ? `; and ${down.size - shown.length} more` : "";
+    const state = down.size === 0 ? "all servers up or not checked" : `down: ${shown.join("; ")}${rest}`;
+    if (turn !== this.#summaries) return;
+    log("info", "rules", `version ${version} in force: ${listeners()}, ${hosts} hosts, ${table.routes.length} routes, ${members} members, ${state}; changed: ${changes}`);
+  }
+}

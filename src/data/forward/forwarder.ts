@@ -1,0 +1,25 @@
+/** Forwarder: carries an exchange to an endpoint by one protocol and hands back its answer. */
+import type { Answer, Exchange } from "../exchange.ts";
+import type { Body } from "../body.ts";
+import type { Route } from "../routing/table.ts";
+import type { Member } from "../upstream/pool.ts";
+
+/** One try at one member. */
+export interface Attempt {
+  readonly exchange: Exchange;
+  readonly route: Route;
+  readonly member: Member;
+  /** the request body, from its beginning */
+  readonly body: Body | undefined;
+}
+
+export interface Forwarder {
+  /**
+   * @returns the answer's head; its body follows by itself
+   * @throws Failure when there is no answer
+   */
+  forward(attempt: Attempt): Promise<Answer>;
+  /** Forgets connections of trust settings that no route uses any more. */
+  sweep(inUse: ReadonlySet<string>): void;
+  close(): void;
+}

@@ -1,0 +1,158 @@
+/**
+ * KeptBody: a request body that can be sent again. What was read so far is kept up to a bound; each try reads it from
+ * its beginning and then goes on with the live source.
+ */
+import type { Body, BodySink, FieldLine } from "../body.ts";
+import type { Failure } from "../failure.ts";
+
+export class KeptBody {
+  readonly length: number;
+  #kept: Uint8Array[] = [];
+  #keptBytes = 0;
+  #overflowed = false;
+  #started = false;
+  #sourcePaused = false;
+  #ended: { trailers: readonly FieldLine[] | undefined } | undefined;
+  #failure: Failure | undefined;
+  #current: AttemptBody | undefined;
+
+  /** @param keepBytesMax how much is kept; the first chunk is kept whatever its size, since it is in memory anyway */
+  constructor(
+    readonly source: Body,
+    readonly keepBytesMax: number,
+  ) {
+    this.length = source.length;
+  }
+
+  /** Everything read so far can be sent again. */
+  get repeatable(): boolean {
+    return !this.#overflowed && !this.#failure;
+  }
+
+  /** The body has been read to its end. */
+  get complete(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** A body for one try; the one before it gets nothing any more. */
+  attempt(): Body {
+    return (this.#current = new AttemptBody(this));
+  }
+
+  cancel(): void {
+    this.#current = undefined;
+    if (this.#ended === undefined && this.#failure === undefined) this.source.cancel();
+  }
+
+  /** @internal what the try has not seen yet, or undefined when more must come from the source */
+  next(position: number): Uint8Array | undefined {
+    return this.#kept[position];
+  }
+
+  /** @internal */
+  isCurrent(body: AttemptBody): boolean {
+    return this.#current === body;
+  }
+
+  /** @internal the try has taken all that is kept */
+  more(sink: BodySink): void {
+    if (this.#failure) sink.fail(this.#failure);
+    else if (this.#ended) sink.end(this.#ended.trailers);
+    else if (!this.#started) {
+      this.#started = true;
+      this.source.start({
+        write: (chunk) => this.#write(chunk),
+        end: (trailers) => {
+          this.#ended = { trailers };
+          this.#current?.flow();
+        },
+        fail: (failure) => {
+          this.#failure = failure;
+          this.#current?.flow();
+        },
+      });
+    } else if (this.#sourcePaused) {
+      this.#sourcePaused = false;
+      this.source.resume();
+    }
+  }
+
+  #write(chunk: Uint8Array): boolean {
+    const fits = this.#kept.length === 0 || this.#keptBytes + chunk.length <= this.keepBytesMax;
+    if (!this.#overflowed && fits) {
+      this.#kept.push(chunk);
+      this.#keptBytes += chunk.length;
+      this.#current?.flow();
+    } else {
+      // A try that reads live chunks has taken everything before them, so what was kept is of no more use.
+      this.#overflowed = true;
+      this.#kept = [];
+      this.#current?.live(chunk);
+    }
+    this.#sourcePaused = this.#current === undefined || this.#current.paused;
+    return !this.#sourcePaused;
+  }
+}
+
+class AttemptBody implements Body {
+  paused = false;
+  #position = 0;
+  #sink: BodySink | undefined;
+  #done = false;
+  #flowing = false;
+
+  constructor(readonly kept: KeptBody) {}
+
+  get length(): number {
+    return this.kept.length;
+  }
+
+  start(sink: BodySink): void {
+    this.#sink = sink;
+    this.flow();
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.flow();
+  }
+
+  /** The upstream is gone; the source stays for another try. */
+  cancel(): void {
+    this.#done = true;
+  }
+
+  live(chunk: Uint8Array): void {
+    if (!this.#done && !this.#sink!.write(chunk)) this.paused = true;
+  }
+
+  flow(): void {
+    // A source may answer from within `more`; the outer loop sees what it brought.
+    if (this.#flowing || !this.#sink || !this.kept.isCurrent(this)) return;
+    this.#flowing = true;
+    while (!this.paused && !this.#done) {
+      const chunk = this.kept.next(this.#position);
+      if (chunk) {
+        this.#position++;
+        if (!this.#sink.write(chunk)) this.paused = true;
+        continue;
+      }
+      const sink = this.#sink;
+      let over = false;
+      const before = this.#position;
+      this.kept.more({
+        write: () => true,
+        end: (trailers) => {
+          over = this.#done = true;
+          sink.end(trailers);
+        },
+        fail: (failure) => {
+          over = this.#done = true;
+          sink.fail(failure);
+        },
+      });
+      if (over || this.kept.next(before) === undefined) break;
+    }
+    this.#flowing = false;
+  }
+}

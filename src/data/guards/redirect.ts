@@ -1,0 +1,9 @@
+/** `redirect_to`: answers with prefix + path + query; the last guard, so that limits and auth come first. */
+import type { Guard } from "./guard.ts";
+import { redirect } from "./to-https.ts";
+
+/** @param prefix checked at load: a URL or a path, without blanks */
+export function redirectTo(prefix: string, status: number): Guard {
+  const base = prefix.endsWith("/") ? prefix.slice(0, -1) : prefix;
+  return { name: "redirect_to", check: (exchange) => redirect(status, base + exchange.target) };
+}

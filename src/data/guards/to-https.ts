@@ -1,0 +1,29 @@
+/** `to_https`: plain requests are sent to https, before anything asks for credentials (B1, B5). */
+import type { Exchange, OwnReply } from "../exchange.ts";
+import { refuse, type Guard } from "./guard.ts";
+
+/**
+ * @param status 301, 302, 307 or 308
+ * @param tlsPort port of the TLS listener, or undefined when there is none: then https is somewhere else, on its own port
+ */
+export function toHttps(status: number, tlsPort: number | undefined): Guard {
+  const port = tlsPort === undefined || tlsPort === 443 ? "" : `:${tlsPort}`;
+  return {
+    name: "to_https",
+    check(exchange) {
+      if (isHttps(exchange)) return undefined;
+      if (exchange.host === "") return refuse(400, "https needs a Host to redirect to");
+      return redirect(status, `https://${exchange.host}${port}${exchange.target}`);
+    },
+  };
+}
+
+/** The client speaks https to us, or to a trusted proxy in front of us. */
+export function isHttps(exchange: Exchange): boolean {
+  if (exchange.secure) return true;
+  return exchange.trusted && exchange.field("x-forwarded-proto")?.trim().toLowerCase() === "https";
+}
+
+export function redirect(status: number, location: string): OwnReply {
+  return refuse(status, `see ${location}`, [["Location", location]], `redirected to ${location}`);
+}

@@ -1,0 +1,336 @@
+/** The listener engine `bun`: Bun.serve opens exchanges and writes replies. */
+import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
+import { collectedBodyBytesMax, collectedBodyWaitMs, webSocketMessageBytesMax, webSocketQueueBytesMax } from "../../lib/limits.ts";
+import type { Body } from "../body.ts";
+import { Exchange, type Answer, type FieldVisitor, type HttpVersion, type Reply, type WebSocketAccept, type WebSocketPeer } from "../exchange.ts";
+import { contentLength } from "../forward/http.ts";
+import { StreamBody } from "../forward/stream-body.ts";
+import { copyFields } from "../headers/edits.ts";
+import type { Ending } from "../plane.ts";
+
+export interface BunListenerOptions {
+  readonly address: ListenAddress;
+  /** idle keep-alive connections are closed after this */
+  readonly idleSeconds: number;
+  /** silence allowed inside a request body; 0 = none */
+  readonly clientBodyMs: number;
+  /** @returns undefined when the connection became a WebSocket */
+  handle(exchange: Exchange): Promise<Reply | undefined>;
+  ended(exchange: Exchange, ending: Ending): void;
+  /** a fault of ours: the client gets 500 */
+  failed(error: unknown): void;
+}
+
+export interface Listener {
+  readonly url: string;
+  readonly port: number;
+  /** Stops accepting; open exchanges go on. Resolves when the last one ended. */
+  drain(): Promise<void>;
+  /** Cuts what is open. */
+  close(): Promise<void>;
+  /** exchanges and WebSockets open now */
+  readonly open: number;
+}
+
+type Server = Bun.Server<WebSocketAccept>;
+type Socket = Bun.ServerWebSocket<WebSocketAccept>;
+
+/** @throws the error of Bun.serve: EADDRINUSE, EACCES, … */
+export function listenBun(options: BunListenerOptions): Listener {
+  const { address } = options;
+  let draining = false;
+  const handlers = {
+    development: false as const,
+    maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+    async fetch(request: Request, server: Server): Promise<Response> {
+      const exchange = new BunExchange(request, server, options);
+      try {
+        // The idle timeout would also cut a request that its upstream is slow to answer; our own timers take over.
+        server.timeout(request, 0);
+        const reply = await options.handle(exchange);
+        // BUN(1.4.4): after a successful upgrade Bun wants no Response; undefined is its documented way.
+        if (!reply) return undefined as unknown as Response;
+        return await write(exchange, reply, draining);
+      } catch (error) {
+        options.failed(error);
+        options.ended(exchange, { status: 500, bytesOut: 0, cut: false });
+        return new Response("500 Internal Server Error: the proxy failed on this request\n", { status: 500 });
+      }
+    },
+    error(error: Error): Response {
+      options.failed(error);
+      return new Response("500 Internal Server Error: the proxy failed on this request\n", { status: 500 });
+    },
+    websocket: {
+      maxPayloadLength: webSocketMessageBytesMax,
+      backpressureLimit: webSocketQueueBytesMax,
+      closeOnBackpressureLimit: true,
+      idleTimeout: 0,
+      sendPings: false,
+      perMessageDeflate: false,
+      open: (socket: Socket) => socket.data.opened(peerOf(socket)),
+      message: (socket: Socket, data: string | Buffer) => socket.data.message(typeof data === "string" ? data : new Uint8Array(data)),
+      ping: (socket: Socket, data: Buffer) => socket.data.ping(data),
+      drain: (socket: Socket) => socket.data.drained(),
+      close: (socket: Socket, code: number, reason: string) => socket.data.closed(code, reason),
+    },
+  };
+  const server =
+    "unix" in address
+      ? Bun.serve<WebSocketAccept>({ unix: address.unix, ...handlers })
+      : Bun.serve<WebSocketAccept>({
+          hostname: address.hostname,
+          port: address.port,
+          // BUN(1.4.4): `development: false` alone switches SO_REUSEPORT on; remove when it does not.
+          reusePort: false,
+          idleTimeout: Math.min(255, Math.ceil(options.idleSeconds)),
+          ...handlers,
+        });
+  const port = server.port ?? 0;
+  return {
+    url: "unix" in address ? showListen(address) : `http://${showListen({ hostname: visible(address.hostname), port })}`,
+    port,
+    async drain() {
+      draining = true;
+      await server.stop();
+    },
+    close: () => server.stop(true),
+    get open() {
+      return server.pendingRequests + server.pendingWebSockets;
+    },
+  };
+}
+
+/** An address that a browser can open. */
+function visible(hostname: string): string {
+  return hostname === "0.0.0.0" || hostname === "::" ? "127.0.0.1" : hostname;
+}
+
+class BunExchange extends Exchange {
+  readonly method: string;
+  readonly target: string;
+  readonly version: HttpVersion;
+  readonly secure = false;
+  readonly peer: string;
+  readonly authority: string | undefined;
+  readonly body: Body | undefined;
+
+  constructor(
+    readonly request: Request,
+    readonly server: Server,
+    readonly options: BunListenerOptions,
+  ) {
+    super();
+    this.method = request.method;
+    this.target = originForm(request.url);
+    this.authority = request.headers.get("host") ?? undefined;
+    // BUN(1.4.4): the version is not told; a missing Host can only be HTTP/1.0. Remove when Request has it.
+    this.version = this.authority === undefined ? "HTTP/1.0" : "HTTP/1.1";
+    const ip = server.requestIP(request);
+    this.peer = ip ? normaliseIp(ip.address) : "";
+    if (request.body && request.method !== "GET" && request.method !== "HEAD") {
+      this.body = new StreamBody(request.body, {
+        length: contentLength(singleValue(request.headers.get("content-length"))),
+        silenceMs: options.clientBodyMs,
+        onSilence: "client_timeout",
+        onCut: "client_gone",
+        source: "the request body",
+      });
+    }
+  }
+
+  get localPort(): number {
+    return this.server.port ?? 0;
+  }
+
+  field(name: string): string | undefined {
+    return this.request.headers.get(name) ?? undefined;
+  }
+
+  eachField(visit: FieldVisitor): void {
+    this.request.headers.forEach((value, name) => visit(name, value));
+  }
+
+  onClientGone(act: () => void): void {
+    const { signal } = this.request;
+    if (signal.aborted) act();
+    else signal.addEventListener("abort", act, { once: true });
+  }
+
+  acceptWebSocket(accept: WebSocketAccept): boolean {
+    const headers = new Headers(accept.fields.map(([name, value]): [string, string] => [name, value]));
+    if (accept.protocol !== undefined) headers.set("Sec-WebSocket-Protocol", accept.protocol);
+    return this.server.upgrade(this.request, { data: accept, headers });
+  }
+}
+
+/** A Content-Length sent twice with one value arrives as "3, 3". */
+function singleValue(value: string | null): string | undefined {
+  return value?.split(",")[0]!.trim();
+}
+
+/** Path and query of `req.url`, which is absolute for a valid Host and relative for an odd one. */
+function originForm(url: string): string {
+  if (url.startsWith("/")) return url;
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  return start < 0 ? "/" : url.slice(start);
+}
+
+async function write(exchange: BunExchange, reply: Reply, draining: boolean): Promise<Response> {
+  const headers = new Headers();
+  if (draining) headers.set("Connection", "close");
+  const response = reply.passed ? await writePassed(exchange, reply, reply.passed, headers) : writeOwn(exchange, reply, headers);
+  return response;
+}
+
+function writeOwn(exchange: BunExchange, reply: Exclude<Reply, { passed: Answer }>, headers: Headers): Response {
+  for (const [name, value] of reply.fields) headers.append(name, value);
+  const { content } = reply;
+  restoreIdle(exchange);
+  if (content instanceof Blob && content.size > 0) {
+    exchange.options.ended(exchange, { status: reply.status, bytesOut: content.size, cut: false });
+    return new Response(content, { status: reply.status, headers });
+  }
+  const bytes = content === undefined ? 0 : content instanceof Blob ? 0 : Buffer.byteLength(content);
+  exchange.options.ended(exchange, { status: reply.status, bytesOut: exchange.method === "HEAD" ? 0 : bytes, cut: false });
+  return new Response(nullBody(reply.status) || content === undefined ? null : content, { status: reply.status, headers });
+}
+
+/** The next request on this connection is waited for with the idle timeout again: the value sticks to the connection. */
+function restoreIdle({ server, request, options }: BunExchange): void {
+  server.timeout(request, Math.min(255, Math.ceil(options.idleSeconds)));
+}
+
+function nullBody(status: number): boolean {
+  return status === 204 || status === 205 || status === 304;
+}
+
+async function writePassed(exchange: BunExchange, reply: Extract<Reply, { passed: Answer }>, answer: Answer, headers: Headers): Promise<Response> {
+  const { body } = answer;
+  copyFields(answer, reply.edits, (lower) => lower !== "content-length" || !body, (name, value) => headers.append(name, value));
+  for (const [name, value] of reply.edits.lines) headers.append(name, value);
+  for (const [name, value] of reply.fields) headers.append(name, value);
+  const init = { status: answer.status, statusText: answer.reason, headers };
+  const end = (bytesOut: number, cut: boolean) => exchange.options.ended(exchange, { status: answer.status, bytesOut, cut });
+  if (!body) {
+    // BUN(1.4.4): HEAD without Content-Length gets a false `content-length: 0`; remove when it gets none.
+    if (exchange.method === "HEAD" && !headers.has("content-length")) headers.set("Transfer-Encoding", "chunked");
+    restoreIdle(exchange);
+    end(0, false);
+    return new Response(null, init);
+  }
+  const stream = new CountedStream(body, (bytes, cut) => {
+    restoreIdle(exchange);
+    end(bytes, cut);
+  });
+  if (body.length >= 0 && body.length <= collectedBodyBytesMax) {
+    const whole = await stream.collect(collectedBodyWaitMs);
+    if (whole) return new Response(whole, init);
+  }
+  return new Response(stream.readable(), init);
+}
+
+/**
+ * An answer's body on its way into a Response. BUN(1.4.4): a streamed Response loses its Content-Length, so a small body
+ * is collected first, for a moment; remove when a stream keeps it.
+ */
+class CountedStream {
+  #chunks: Uint8Array[] = [];
+  #bytes = 0;
+  #over: { cut: boolean; failure?: unknown } | undefined;
+  #controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined;
+  #settled: (() => void) | undefined;
+  #wanted: (() => void) | undefined;
+  #started = false;
+
+  constructor(
+    readonly body: Body,
+    readonly onOver: (bytes: number, cut: boolean) => void,
+  ) {}
+
+  /** @returns the whole body, or undefined when it did not arrive in time or was cut: then it goes on as a stream */
+  async collect(waitMs: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await new Promise<void>((resolve) => {
+      this.#settled = resolve;
+      timer = setTimeout(resolve, waitMs);
+      this.#start();
+    });
+    clearTimeout(timer);
+    this.#settled = undefined;
+    if (!this.#over || this.#over.cut) return undefined;
+    return this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array<ArrayBuffer>) : new Uint8Array(Buffer.concat(this.#chunks));
+  }
+
+  readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return new ReadableStream<Uint8Array<ArrayBuffer>>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        pull: () =>
+          new Promise<void>((resolve) => {
+            this.#wanted = resolve;
+            if (!this.#give()) this.#started ? this.body.resume() : this.#start();
+          }),
+        cancel: () => {
+          if (this.#over) return;
+          this.#over = { cut: true };
+          this.body.cancel();
+          this.onOver(this.#bytes, true);
+        },
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  #start(): void {
+    this.#started = true;
+    this.body.start({
+      write: (chunk) => {
+        this.#bytes += chunk.length;
+        if (chunk.length > 0) this.#chunks.push(chunk);
+        if (this.#controller) {
+          this.#give();
+          return false;
+        }
+        return this.#settled !== undefined;
+      },
+      end: () => this.#finish({ cut: false }),
+      fail: (failure) => this.#finish({ cut: true, failure }),
+    });
+  }
+
+  #finish(over: { cut: boolean; failure?: unknown }): void {
+    if (this.#over) return;
+    this.#over = over;
+    this.onOver(this.#bytes, over.cut);
+    this.#settled?.();
+    if (this.#controller) this.#give();
+  }
+
+  /** Hands over what is there. @returns false when the source must be asked */
+  #give(): boolean {
+    const controller = this.#controller!;
+    const given = this.#chunks.length > 0;
+    for (const chunk of this.#chunks) controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
+    this.#chunks = [];
+    if (this.#over) {
+      if (this.#over.cut) controller.error(this.#over.failure);
+      else controller.close();
+    }
+    if (!given && !this.#over) return false;
+    this.#wanted?.();
+    this.#wanted = undefined;
+    return true;
+  }
+}
+
+function peerOf(socket: Socket): WebSocketPeer {
+  return {
+    send: (data) => socket.send(data) > 0,
+    ping: (data) => void socket.ping(data),
+    close: (code, reason) => socket.close(code, reason),
+    terminate: () => socket.terminate(),
+  };
+}

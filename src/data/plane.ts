@@ -1,0 +1,47 @@
+/** Plane: everything one data plane needs to serve: the live table, the ledger, the forwarders, the log. */
+import type { AddressSet } from "../lib/address.ts";
+import { RetryBudget } from "./forward/retry-budget.ts";
+import type { Forwarder } from "./forward/forwarder.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Table } from "./routing/table.ts";
+import { Ledger } from "./upstream/ledger.ts";
+
+/** What the plane tells about each exchange when it is over. */
+export interface Ending {
+  readonly status: number;
+  readonly bytesOut: number;
+  /** the answer did not reach the client whole */
+  readonly cut: boolean;
+}
+
+export interface PlaneOptions {
+  readonly forwarder: Forwarder;
+  readonly trustedProxies: AddressSet;
+  /** our CDN-Loop id, made at start */
+  readonly loopMark: string;
+  /** silence allowed inside a request body; 0 = none */
+  readonly clientBodyMs: number;
+  /** seconds for Retry-After when all members are down */
+  readonly retryAfterSeconds: number;
+  log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
+  /** called once per exchange, after its answer was written or cut */
+  ended(exchange: Exchange, ending: Ending): void;
+}
+
+export class Plane {
+  readonly ledger = new Ledger();
+  readonly retryBudget = new RetryBudget();
+  /** read once per exchange: each sees one table for life */
+  table: Table = {
+    version: "",
+    hosts: new Map(),
+    wildcards: [],
+    fallback: undefined,
+    routes: [],
+    unmatchedStatus: 404,
+    retryBudgetPercent: 20,
+  };
+
+  /** SIGHUP replaces it whole */
+  constructor(public options: PlaneOptions) {}
+}

@@ -1,0 +1,201 @@
+/** Remarks on rules that are well formed: sections without effect, guards not in force yet, credentials that cannot work. */
+import { find, mapAt, type Entry, type MapNode, type Path } from "../../config/node.ts";
+import type { Report } from "../../config/report.ts";
+import type { Settings } from "../../config/settings.ts";
+import type { AuthorizationRule } from "../guards/authorization/rules.ts";
+import { providerNames, ruleKeys, type HostRules, type Rules } from "./rules.ts";
+
+/** RFC 7518 3.2 wants 32 bytes for HS256; the original's manual shows 16 and more. */
+const jwtSecretBytesMin = 16;
+
+/** The providers as far as they can be read; all of them while the value is wrong, so that nothing is judged by it. */
+export function selectedProviders(root: MapNode): readonly string[] {
+  const value = root.entries.get("provider")?.value;
+  if (!value) return ["file"];
+  const words = (value.kind === "list" ? value.items : [value]).map((item) =>
+    item.kind === "scalar" ? String(item.value) : "",
+  );
+  return words.length > 0 && words.every((word) => (providerNames as readonly string[]).includes(word))
+    ? words
+    : providerNames;
+}
+
+/** Sections of providers that are not selected are checked, and have no effect. */
+export function dropUnselected(rules: Rules): Rules {
+  const { upstreams, consul, kubernetes, ...rest } = rules;
+  const selected = rules.provider ?? ["file"];
+  return {
+    ...rest,
+    ...(upstreams && selected.includes("file") && { upstreams }),
+    ...(consul && selected.includes("consul") && { consul }),
+    ...(kubernetes && selected.includes("kubernetes") && { kubernetes }),
+  };
+}
+
+/** Remarks on the main file, before its values are checked. */
+export function remarkRules(root: MapNode, providers: readonly string[], report: Report): void {
+  const sections = { upstreams: "file", consul: "consul", kubernetes: "kubernetes" } as const;
+  for (const [section, provider] of Object.entries(sections)) {
+    const entry = root.entries.get(section);
+    if (!entry || providers.includes(provider)) continue;
+    const name = section === "upstreams" ? "the hosts of this file are" : `the section \`${section}\` is`;
+    report.add(
+      "note",
+      "ignored",
+      entry.at,
+      [section],
+      `${name} checked and ignored: \`provider\` is ${providers.join(", ")}`,
+    );
+  }
+  for (const provider of ["consul", "kubernetes"]) {
+    const at = root.entries.get("provider")?.at;
+    if (providers !== providerNames && providers.includes(provider)) {
+      report.add(
+        "warning",
+        "not-in-force",
+        at,
+        ["provider"],
+        `provider ${provider} is checked, not in force yet: it brings no routes`,
+      );
+    }
+  }
+  const used = new Used(report);
+  used.look(root, [], (key) => key === "consul" || key === "kubernetes");
+  if (providers.includes("file")) used.hosts(mapAt(root, "upstreams"), ["upstreams"]);
+  used.tell();
+  if (providers.includes("file")) oppositeOrder(root, report);
+}
+
+/** Remarks on a file of conf.d. */
+export function remarkHosts(hosts: MapNode, path: Path, report: Report): void {
+  const used = new Used(report);
+  used.hosts(hosts, path);
+  used.tell();
+}
+
+/** Keys of a later release that a file uses: one line for the harmless ones, one for the guards, which fail closed. */
+class Used {
+  #later = new Map<string, { entry: Entry; path: Path }>();
+  #closed = new Map<string, { entry: Entry; path: Path }>();
+
+  constructor(readonly report: Report) {}
+
+  hosts(hosts: MapNode | undefined, path: Path): void {
+    for (const [name, { value: host }] of hosts?.entries ?? []) {
+      if (host.kind !== "map") continue;
+      this.look(host, [...path, name]);
+      for (const [key, { value: rules }] of mapAt(host, "paths")?.entries ?? []) {
+        if (rules.kind === "map") this.look(rules, [...path, name, "paths", key]);
+      }
+    }
+  }
+
+  look(map: MapNode, path: Path, skip: (key: string) => boolean = () => false): void {
+    for (const [key, entry] of map.entries) {
+      if (skip(key) || !Object.hasOwn(ruleKeys, key) || !ruleKeys[key as keyof typeof ruleKeys].about.later) continue;
+      const kind = !guards.has(key) ? this.#later : isOpen(key, entry) ? undefined : this.#closed;
+      if (kind && !kind.has(key)) kind.set(key, { entry, path: [...path, key] });
+    }
+  }
+
+  tell(): void {
+    const [later] = this.#later.values();
+    const [closed] = this.#closed.values();
+    if (later)
+      this.report.add(
+        "note",
+        "not-in-force",
+        later.entry.at,
+        later.path,
+        `checked, not in force yet: ${[...this.#later.keys()].join(", ")}`,
+      );
+    if (!closed) return;
+    const names = [...this.#closed.keys()].join(", ");
+    this.report.add(
+      "warning",
+      "not-in-force",
+      closed.entry.at,
+      closed.path,
+      `checked, not in force yet: ${names}. Until then these routes answer 503`,
+    );
+  }
+}
+
+const guards = new Set(["authorization", "allow", "deny", "client_ca"]);
+
+function isOpen(key: string, { value }: Entry): boolean {
+  if (key !== "authorization") return value.kind === "list" && value.items.length === 0;
+  const type = value.kind === "map" ? value.entries.get("type")?.value : undefined;
+  return type?.kind === "scalar" && type.value === "none";
+}
+
+/** In the original the global `authorization` overrides a path's; a file may have relied on it. */
+function oppositeOrder(root: MapNode, report: Report): void {
+  const top = root.entries.get("authorization");
+  if (!top || isOpen("authorization", top)) return;
+  for (const [name, { value: host }] of mapAt(root, "upstreams")?.entries ?? []) {
+    for (const [key, { value: rules }] of mapAt(host, "paths")?.entries ?? []) {
+      const own = rules.kind === "map" ? rules.entries.get("authorization") : undefined;
+      if (!own) continue;
+      const message =
+        "this path's own `authorization` wins over the one at the top level; in the original it was the other way round";
+      report.add("warning", "advice", own.at, ["upstreams", name, "paths", key, "authorization"], message, {
+        once: "opposite order",
+      });
+    }
+  }
+}
+
+/** A `jwt` rule needs a key that can verify something; a secret too short for that is taken out. */
+export function inspectAuthorizations(
+  rules: Pick<Rules, "authorization" | "upstreams" | "consul" | "kubernetes">,
+  root: MapNode,
+  settings: Settings,
+  report: Report,
+): void {
+  const inspect = (holder: { authorization?: AuthorizationRule | undefined }, path: Path) => {
+    if (holder.authorization?.type === "jwt") inspectJwt(holder.authorization, [...path, "authorization"]);
+  };
+  const inspectJwt = (rule: AuthorizationRule & { type: "jwt" }, path: Path) => {
+    const { at } = find(root, path);
+    const other = rule.public_key ?? rule.jwks ?? settings.master_key;
+    const written = rule.data === undefined ? undefined : Buffer.byteLength(rule.data);
+    const short = written !== undefined && written < jwtSecretBytesMin;
+    if (short) {
+      delete (rule as { data?: string }).data;
+      const message = `expected a jwt secret of at least ${jwtSecretBytesMin} bytes, found ${written}: it is not used`;
+      report.add("warning", "advice", find(root, [...path, "data"]).at, [...path, "data"], message, {
+        once: "short jwt",
+      });
+    }
+    if (rule.data === undefined && other === undefined) {
+      report.error(
+        "conflict",
+        at,
+        path,
+        "no usable key: jwt needs `data`, `public_key`, `jwks`, or `master_key` in main.yaml",
+        { once: "no jwt key" },
+      );
+    } else if (written === undefined && rule.public_key === undefined && rule.jwks === undefined) {
+      report.add("warning", "slip", at, path, "jwt without `data`: tokens are verified by `master_key`", {
+        once: "jwt without data",
+      });
+    }
+  };
+  inspect(rules, []);
+  for (const [name, host] of Object.entries(rules.upstreams ?? {}) as [string, HostRules][]) {
+    inspect(host, ["upstreams", name]);
+    for (const [key, path] of Object.entries(host.paths)) inspect(path, ["upstreams", name, "paths", key]);
+  }
+  for (const section of ["consul", "kubernetes"] as const) {
+    for (const [i, service] of (rules[section]?.services ?? []).entries()) inspect(service, [section, "services", i]);
+  }
+}
+
+/** Stickiness without `master_key`: its cookies are signed with a key that a restart forgets. */
+export function isSticky(rules: Rules): boolean {
+  if (rules.sticky_sessions) return true;
+  return Object.values(rules.upstreams ?? {}).some(
+    (host) => host.sticky_sessions || Object.values(host.paths).some((path) => path.sticky_sessions),
+  );
+}

@@ -1,0 +1,173 @@
+/** Opens one socket to an upstream: TCP, TLS or unix, within a time, with errors told apart as Failures. */
+import type { Socket } from "bun";
+import { Failure, type FailureCode } from "../failure.ts";
+
+/** What happens to a socket; its user may put another set of ears in place at any time (`socket.data.events`). */
+export interface SocketEvents {
+  /** @param chunk fresh and ours: may be kept and changed */
+  data(chunk: Buffer<ArrayBuffer>): void;
+  /** the socket takes bytes again after a short write */
+  drain(): void;
+  /** the peer's FIN; not seen while the socket is paused */
+  end(): void;
+  /** the socket is gone, by whoever's doing; the last event. @param error reset, TLS failure, or what a handler threw */
+  close(error: Error | undefined): void;
+}
+
+export interface DialOptions {
+  readonly connect: { readonly hostname: string; readonly port: number } | { readonly unix: string };
+  readonly tls?: UpstreamTls;
+  /** time for connect and TLS handshake together; 0 = none */
+  readonly connectMs: number;
+  readonly signal?: AbortSignal;
+  readonly events: SocketEvents;
+}
+
+export interface UpstreamTls {
+  /** for SNI, and the name the certificate must carry when it is verified */
+  readonly serverName: string;
+  readonly rejectUnauthorized: boolean;
+  /** PEM text */
+  readonly ca?: string;
+}
+
+export type DialedSocket = Socket<Dial>;
+
+const alpn = "\x08http/1.1";
+
+/** One attempt; lives on as the socket's data, to carry its events. */
+export class Dial {
+  events: SocketEvents;
+  private socket: DialedSocket | undefined;
+  private settled = false;
+  private error: Error | undefined;
+  private timer: Timer | undefined;
+
+  constructor(
+    readonly options: DialOptions,
+    private readonly done: { resolve(socket: DialedSocket): void; reject(failure: Failure): void },
+  ) {
+    this.events = options.events;
+  }
+
+  begin(): void {
+    const { connect, tls, connectMs, signal } = this.options;
+    if (signal?.aborted) return this.fail("client_gone", "the client left before the connect");
+    signal?.addEventListener("abort", this.aborted);
+    if (connectMs > 0) {
+      const late = `Cannot connect to ${this.target}: no connection within ${connectMs} ms`;
+      this.timer = setTimeout(() => this.fail("connect_timeout", late), connectMs);
+    }
+    // A peer's FIN must not close our side before the bridge has said its last (bun-facts 7).
+    const common = { socket: handlers, data: this as Dial, allowHalfOpen: true };
+    const secured =
+      tls === undefined
+        ? common
+        : {
+            ...common,
+            tls: {
+              serverName: tls.serverName,
+              rejectUnauthorized: tls.rejectUnauthorized,
+              ALPNProtocols: alpn,
+              ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+            },
+          };
+    const attempt =
+      "unix" in connect ? Bun.connect({ ...secured, ...connect }) : Bun.connect({ ...secured, ...connect });
+    // connectError has told already; this keeps the rejection from being an unhandled one.
+    attempt.catch((error: unknown) => this.refused(error));
+  }
+
+  opened(socket: DialedSocket): void {
+    this.socket = socket;
+    if (this.settled) return void socket.terminate();
+    if (this.options.tls === undefined) this.succeed(socket);
+  }
+
+  shaken(socket: DialedSocket, success: boolean, error: Error | null): void {
+    if (this.settled) return;
+    const strict = this.options.tls!.rejectUnauthorized;
+    // A certificate that may be bad still gives an error here; a handshake that broke gives no protocol version.
+    if (error !== null && (strict || socket.getTLSVersion() === null || isProtocolError(error))) {
+      return this.fail("tls_failed", `Cannot open TLS to ${this.target}: ${error.message}`);
+    }
+    if (strict && !success) return this.fail("tls_failed", `Cannot open TLS to ${this.target}: not authorized`);
+    this.succeed(socket);
+  }
+
+  closed(error: Error | undefined): void {
+    if (this.settled) return this.events.close(this.error ?? error);
+    const code = this.options.tls === undefined ? "early_reset" : "tls_failed";
+    this.fail(code, `Cannot connect to ${this.target}: the connection was closed before it stood`);
+  }
+
+  refused(error: unknown): void {
+    const code = typeof error === "object" && error !== null && "code" in error ? String(error.code) : "";
+    const cause = `Cannot connect to ${this.target}: ${code || String(error)}`;
+    this.fail(failureOf(code), cause);
+  }
+
+  /** A TLS session broke, or a handler threw: the connection is in no known state any more. */
+  broken(socket: DialedSocket, error: Error): void {
+    this.error = error;
+    socket.terminate();
+  }
+
+  private readonly aborted = (): void => this.fail("client_gone", "the client left during the connect");
+
+  private get target(): string {
+    const { connect } = this.options;
+    return "unix" in connect ? `unix socket "${connect.unix}"` : `${connect.hostname}:${connect.port}`;
+  }
+
+  private fail(code: FailureCode, cause: string): void {
+    if (!this.settle()) return;
+    this.events = deaf;
+    this.socket?.terminate();
+    this.done.reject(new Failure(code, cause));
+  }
+
+  private succeed(socket: DialedSocket): void {
+    if (this.settle()) this.done.resolve(socket);
+  }
+
+  private settle(): boolean {
+    if (this.settled) return false;
+    this.settled = true;
+    clearTimeout(this.timer);
+    this.options.signal?.removeEventListener("abort", this.aborted);
+    return true;
+  }
+}
+
+/**
+ * @returns the open socket; with TLS, after its handshake
+ * @throws Failure `connect_refused`, `connect_timeout`, `name_not_found`, `tls_failed`, `early_reset`, `client_gone`
+ */
+export function dial(options: DialOptions): Promise<DialedSocket> {
+  return new Promise((resolve, reject) => new Dial(options, { resolve, reject }).begin());
+}
+
+const deaf: SocketEvents = { data() {}, drain() {}, end() {}, close() {} };
+
+const handlers: Bun.SocketHandler<Dial> = {
+  open: (socket) => socket.data.opened(socket),
+  // BUN(1.4.4): without this handler a bad certificate resolves as a closed socket; remove when connect rejects.
+  handshake: (socket, success, error) => socket.data.shaken(socket, success, error),
+  data: (socket, chunk) => socket.data.events.data(chunk as Buffer<ArrayBuffer>),
+  drain: (socket) => socket.data.events.drain(),
+  end: (socket) => socket.data.events.end(),
+  close: (socket, error) => socket.data.closed(error),
+  connectError: (socket, error) => socket.data.refused(error),
+  error: (socket, error) => socket.data.broken(socket, error),
+};
+
+function isProtocolError(error: Error): boolean {
+  return "code" in error && error.code === "EPROTO";
+}
+
+function failureOf(code: string): FailureCode {
+  if (code === "ETIMEDOUT") return "connect_timeout";
+  if (code === "ENOTFOUND" || code.startsWith("EAI_") || code.startsWith("DNS_")) return "name_not_found";
+  return "connect_refused";
+}

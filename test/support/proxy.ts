@@ -1,0 +1,77 @@
+/** A proxy in this process, on a free port, with its files in a folder of its own. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { settle, type Settings, type WrittenSettings } from "../../src/config/settings.ts";
+import { start, type Running } from "../../src/control/control.ts";
+
+export interface TestProxy extends AsyncDisposable {
+  readonly port: number;
+  readonly url: string;
+  readonly folder: string;
+  readonly running: Running;
+  /** writes upstreams.yaml; the watcher finds it */
+  write(rules: string): void;
+  /** writes upstreams.yaml and waits until it is in force */
+  apply(rules: string): Promise<void>;
+  log(): string;
+  /** waits until the log holds a line that matches */
+  logged(pattern: RegExp): Promise<string>;
+}
+
+/** Starts a proxy with these rules. @param settings over the defaults of the tests: quick health checks, log in a file */
+export async function startProxy(rules: string, settings: Partial<WrittenSettings> = {}): Promise<TestProxy> {
+  const folder = mkdtempSync(join(tmpdir(), "aralez-test-"));
+  const rulesFile = join(folder, "upstreams.yaml");
+  const logFile = join(folder, "log.txt");
+  writeFileSync(rulesFile, rules);
+  const full: Settings = settle(
+    {
+      upstreams_conf: rulesFile,
+      proxy_address_http: { hostname: "127.0.0.1", port: 0 },
+      hc_interval: 0.2,
+      log_level: "debug",
+      log_file: { path: logFile, sizeMiB: 0, keep: 1, compress: false },
+      ...settings,
+    },
+    folder,
+  );
+  let running: Running;
+  try {
+    running = await start({ settings: full, rules: { kind: "files" }, problems: [], env: {} });
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+  const url = running.listeners[0]!.url;
+  const log = () => (existsSync(logFile) ? readFileSync(logFile, "utf8") : "");
+  return {
+    port: Number(new URL(url).port),
+    url,
+    folder,
+    running,
+    write: (text) => writeFileSync(rulesFile, text),
+    async apply(text) {
+      writeFileSync(rulesFile, text);
+      const result = await running.reload();
+      if (result.kind === "refused") throw new Error(`refused: ${JSON.stringify(result.problems)}`);
+    },
+    log,
+    logged: (pattern) => until(() => log().split("\n").find((line) => pattern.test(line)), `a log line like ${pattern}; the log:\n${log()}`),
+    async [Symbol.asyncDispose]() {
+      await running.stop(0);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Waits for a fact. @throws when it has not come after 15 s */
+export async function until<T>(fact: () => T | undefined | false | Promise<T | undefined | false>, what = "the fact"): Promise<T> {
+  const deadline = performance.now() + 15_000;
+  for (;;) {
+    const value = await fact();
+    if (value !== undefined && value !== false) return value;
+    if (performance.now() > deadline) throw new Error(`waited 15 s for ${what}`);
+    await Bun.sleep(10);
+  }
+}
