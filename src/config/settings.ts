@@ -1,13 +1,34 @@
 /** Settings: main.yaml, key by key. Values keep their YAML names. */
 import { z } from "zod";
-import { clientAddresses, fileName, flag, key, listenAddress, oneOf, pemFile, scalar, seconds, secret, shapeAt, size, text, whole, type Key } from "./shape.ts";
+import {
+  clientAddresses,
+  fileName,
+  flag,
+  key,
+  listenAddress,
+  oneOf,
+  pemFile,
+  resolveFile,
+  scalar,
+  seconds,
+  secret,
+  shapeAt,
+  size,
+  text,
+  whole,
+  type Key,
+} from "./shape.ts";
 import { isToken } from "../lib/fields.ts";
 
 const logLevels = ["error", "warn", "info", "debug", "trace", "off"] as const;
 
 /** Any other word is `info` with a note, as in the original. */
 const logLevel = scalar("error, warn, info, debug, trace or off", { enum: [...logLevels] }, (v) =>
-  typeof v === "string" ? logLevels.find((level) => level === v.toLowerCase()) : v === false ? ("off" as const) : undefined,
+  typeof v === "string"
+    ? logLevels.find((level) => level === v.toLowerCase())
+    : v === false
+      ? ("off" as const)
+      : undefined,
 );
 
 /** YAML 1.1 writers meant the word when they wrote a bare `off`; `false` is what some tools make of it. */
@@ -37,12 +58,15 @@ export interface LogFileRule {
 const logFile = scalar('"PATH[, sizeMB=N, keep=N, compress]"', { type: "string" }, (v): LogFileRule | undefined => {
   if (typeof v !== "string" || v.trim() === "") return undefined;
   const [path = "", ...options] = v.split(",").map((part) => part.trim());
-  const rule = { path: fileName.parse(path), sizeMiB: 0, keep: 5, compress: false };
+  const rule = { path: resolveFile(path), sizeMiB: 0, keep: 5, compress: false };
+  let numbers = 0;
   for (const option of options) {
     const number = /^(sizeMB|keep)\s*=\s*([0-9]+)$/i.exec(option);
     if (option.toLowerCase() === "compress") rule.compress = true;
     else if (number?.[1]!.toLowerCase() === "sizemb") rule.sizeMiB = Number(number[2]);
     else if (number) rule.keep = Number(number[2]);
+    // The original's manual has "PATH, 20, 5, compress" as well: size first, then how many.
+    else if (/^[0-9]+$/.test(option)) rule[numbers++ === 0 ? "sizeMiB" : "keep"] = Number(option);
     else throw new Error(`unknown option "${option}": expected sizeMB=N, keep=N or compress`);
   }
   return rule;
@@ -56,7 +80,9 @@ const clientTimeouts = z.strictObject({
 });
 
 const directory = scalar("letsencrypt, letsencrypt-staging or an https URL", { type: "string" }, (v) =>
-  typeof v === "string" && (v === "letsencrypt" || v === "letsencrypt-staging" || URL.parse(v)?.protocol === "https:") ? v : undefined,
+  typeof v === "string" && (v === "letsencrypt" || v === "letsencrypt-staging" || URL.parse(v)?.protocol === "https:")
+    ? v
+    : undefined,
 );
 
 const acme = z.strictObject({
@@ -71,68 +97,151 @@ const acme = z.strictObject({
   state: fileName.optional(),
 });
 
-const threads = scalar("a whole number of at least 1, or auto", { anyOf: [{ type: "integer", minimum: 1 }, { enum: ["auto"] }] }, (v) =>
-  v === "auto" || (typeof v === "number" && Number.isInteger(v) && v >= 1 && v <= 1024) ? (v as number | "auto") : undefined,
+const threads = scalar(
+  "a whole number of at least 1, or auto",
+  { anyOf: [{ type: "integer", minimum: 1 }, { enum: ["auto"] }] },
+  (v) =>
+    v === "auto" || (typeof v === "number" && Number.isInteger(v) && v >= 1 && v <= 1024)
+      ? (v as number | "auto")
+      : undefined,
 );
 
 const later = true;
 const reloads = true;
 const ignored = true;
+const wanted = true;
+const legacy = true;
 
 /** Every key of main.yaml that has a meaning here, and the ones accepted for the original's sake. */
 export const settingKeys = {
-  upstreams_conf: key("M", fileName, { default: "upstreams.yaml", doc: "The routes; its folder may hold `conf.d/`. Watched." }),
+  upstreams_conf: key("M", fileName, {
+    default: "upstreams.yaml",
+    doc: "The routes; its folder may hold `conf.d/`. Watched.",
+  }),
   proxy_address_http: key("M", listenAddress, { default: "0.0.0.0:6193", doc: "Plain HTTP listener." }),
   proxy_address_tls: key("M", listenAddress, { default: "", doc: "TLS listener.", later }),
-  config_address: key("M", listenAddress, { default: "127.0.0.1:3000", doc: "Admin API listener; also `unix:/path`.", later }),
+  config_address: key("M", listenAddress, {
+    default: "127.0.0.1:3000",
+    doc: "Admin API listener; also `unix:/path`.",
+    later,
+  }),
   config_api_enabled: key("M", flag, { default: "true", doc: "Whether `POST /conf` is offered.", later }),
   file_server_folder: key("M", fileName, { default: "", doc: "Folder of the separate static file listener." }),
   file_server_address: key("M", listenAddress, { default: "", doc: "Address of the separate static file listener." }),
-  log_level: key("M", logLevel, { default: "info", doc: "error, warn, info, debug, trace or off.", reloads }),
-  access_log: key("M", accessLog, { default: "off", doc: "`all`, `error` (status ≥ 400 or cut short) or `off`.", reloads }),
-  access_log_format: key("M", oneOf(["text", "json", "combined"]), { default: "text", doc: "text, json or combined.", reloads }),
-  log_file: key("M", logFile, { default: "stdout", doc: '"PATH[, sizeMB=N, keep=N, compress]"; SIGUSR1 reopens.', reloads }),
+  log_level: key("M", logLevel, { default: "info", doc: "How much is logged.", reloads }),
+  access_log: key("M", accessLog, {
+    default: "off",
+    doc: "One line a request; `error` = status ≥ 400 or cut short.",
+    reloads,
+  }),
+  access_log_format: key("M", oneOf(["text", "json", "combined"]), {
+    default: "text",
+    doc: "Form of the access lines.",
+    reloads,
+  }),
+  log_file: key("M", logFile, {
+    default: "stdout",
+    doc: "Where the log goes; SIGUSR1 reopens it.",
+    reloads,
+  }),
   error_log: key("M", logFile, { default: "", doc: "The same, for warnings and errors only.", reloads }),
   hc_method: key("M", httpMethod, { default: "HEAD", doc: "Method of health checks.", reloads }),
   hc_interval: key("M", seconds(0.05), { default: "2", doc: "Seconds between health checks.", reloads }),
-  master_key: key("M", secret, { default: "", doc: "Signs sticky cookies and tokens, opens the admin API. Env `JWT_KEY` wins." }),
+  master_key: key("M", secret, {
+    default: "",
+    doc: "Signs sticky cookies and tokens, opens the admin API. Env `JWT_KEY` wins.",
+  }),
   trusted_proxies: key("M", clientAddresses, { default: "[]", doc: "Peers whose X-Forwarded-* count.", reloads }),
-  ca_file: key("M", pemFile, { default: "", doc: "PEM file trusted for upstream TLS; switches `verify` on unless that says false." }),
+  ca_file: key("M", pemFile, {
+    default: "",
+    doc: "PEM file trusted for upstream TLS; switches `verify` on unless that says false.",
+  }),
   client_ca: key("M", pemFile, { default: "", doc: "Client certificates signed by this CA (TLS port).", later }),
-  client_auth: key("M", oneOf(["require", "request"]), { default: "require", doc: "`require` or `request` a client certificate.", later }),
-  upstream_engine: key("M", oneOf(["auto", "fetch", "socket"]), { default: "auto", doc: "How upstreams are spoken to. auto = fetch until the socket engine lands." }),
-  listener_engine: key("M", oneOf(["auto", "bun", "socket"]), { default: "auto", doc: "How clients are served. auto = bun until the socket engine lands." }),
-  upstream_keepalive_pool_size: key("M", whole(1), { default: "128", doc: "Idle upstream connections kept (the fetch engine keeps at most 64)." }),
-  upstream_keepalive_timeout: key("M", seconds(1), { default: "60", doc: "Idle upstream connections are closed after this.", reloads }),
-  max_connections: key("M", whole(0), { default: "0 = 90 % of the open-file limit ÷ 2", doc: "Client connections.", reloads, later }),
-  max_upstream_connections: key("M", whole(0), { default: "0 = the other half", doc: "Upstream connections, busy and idle.", reloads, later }),
+  client_auth: key("M", oneOf(["require", "request"]), {
+    default: "require",
+    doc: "Whether a client certificate must be shown.",
+    later,
+  }),
+  upstream_engine: key("M", oneOf(["auto", "fetch", "socket"]), {
+    default: "auto",
+    doc: "How upstreams are spoken to. auto = fetch until the socket engine lands.",
+  }),
+  listener_engine: key("M", oneOf(["auto", "bun", "socket"]), {
+    default: "auto",
+    doc: "How clients are served. auto = bun until the socket engine lands.",
+  }),
+  upstream_keepalive_pool_size: key("M", whole(1), {
+    default: "128",
+    doc: "Idle upstream connections kept (the fetch engine keeps at most 64).",
+  }),
+  upstream_keepalive_timeout: key("M", seconds(1), {
+    default: "60",
+    doc: "Idle upstream connections are closed after this.",
+    reloads,
+  }),
+  max_connections: key("M", whole(0), {
+    default: "0 = 90 % of the open-file limit ÷ 2",
+    doc: "Client connections.",
+    reloads,
+    later,
+  }),
+  max_upstream_connections: key("M", whole(0), {
+    default: "0 = the other half",
+    doc: "Upstream connections, busy and idle.",
+    reloads,
+    later,
+  }),
   max_header_bytes: key("M", size(1024), { default: "64K", doc: "Request line and fields: 431 above it." }),
   client_timeouts: key("M", clientTimeouts, {
     default: "{header: 10, body: 60, idle: 75, write: 60}",
     doc: "Seconds. On Bun.serve `header` is fixed at 12 and `write` at 12–16.",
     reloads,
   }),
-  keepalive_requests: key("M", whole(0), { default: "0", doc: "Requests per client connection. 0 = no limit.", reloads, later }),
+  keepalive_requests: key("M", whole(0), {
+    default: "0",
+    doc: "Requests per client connection. 0 = no limit.",
+    reloads,
+    later,
+  }),
   http2: key("M", flag, { default: "true", doc: "HTTP/2 by ALPN and by prior knowledge.", later }),
   http3: key("M", flag, { default: "false", doc: "QUIC, experimental, needs `threads: 1`.", later }),
   proxy_configs: key("M", fileName, { default: "", doc: "Folder of certificates and ACME state.", later }),
-  proxy_tls_grade: key("M", scalar("high, medium or unsafe", { enum: ["high", "medium", "unsafe"] }, (v) =>
-    typeof v === "string" ? (["high", "medium", "unsafe"] as const).find((g) => g === v.toLowerCase()) : undefined), {
-    default: "medium",
-    doc: "high, medium or unsafe.",
+  proxy_tls_grade: key(
+    "M",
+    scalar("high, medium or unsafe", { enum: ["high", "medium", "unsafe"] }, (v) =>
+      typeof v === "string" ? (["high", "medium", "unsafe"] as const).find((g) => g === v.toLowerCase()) : undefined,
+    ),
+    {
+      default: "medium",
+      doc: "Strength of TLS versions and ciphers.",
+      later,
+    },
+  ),
+  default_certificate: key("M", text, {
+    default: "first in name order",
+    doc: "Pair served for unknown or missing SNI.",
+    reloads,
     later,
   }),
-  default_certificate: key("M", text, { default: "first in name order", doc: "Pair served for unknown or missing SNI.", reloads, later }),
   acme: key("M", acme, { default: "off", doc: "Certificates by ACME.", reloads, later }),
-  admin_read: key("M", oneOf(["key", "loopback", "open"]), { default: "loopback", doc: "Who may read /metrics and /status without the key.", reloads, later }),
+  admin_read: key("M", oneOf(["key", "loopback", "open"]), {
+    default: "loopback",
+    doc: "Who may read /metrics and /status without the key.",
+    reloads,
+    later,
+  }),
   threads: key("M", threads, { default: "1", doc: "Worker processes; auto = cores.", later }),
   daemon: key("M", flag, { default: "false", doc: "Run in the background.", later }),
   pid_file: key("M", fileName, { default: "none in the foreground", doc: "Where the process id is written.", later }),
   runuser: key("M", text, { default: "", doc: "User to become when started as root.", later }),
   rungroup: key("M", text, { default: "", doc: "Group to become when started as root.", later }),
-  upgrade_sock: key("M", text, { default: "", doc: "Accepted; the hand-over needs no socket here.", ignored }),
-  working_directory: key("M", text, { default: "", doc: "Accepted.", later }),
-  graceful_shutdown_timeout_seconds: key("M", seconds(0), { default: "30", doc: "SIGTERM ends the process at the latest after this.", reloads }),
+  upgrade_sock: key("M", text, { default: "", doc: "The hand-over needs no socket.", ignored }),
+  working_directory: key("M", text, { default: "", doc: "Folder the process works in.", later }),
+  graceful_shutdown_timeout_seconds: key("M", seconds(0), {
+    default: "30",
+    doc: "SIGTERM ends the process at the latest after this.",
+    reloads,
+  }),
   grace_period_seconds: key("M", seconds(0), { default: "0", doc: "Keep accepting this long after SIGTERM." }),
   tcp_keepalive_idle: key("M", seconds(1), { default: "off", doc: "TCP keepalive of client connections.", later }),
   tcp_keepalive_interval: key("M", seconds(1), { default: "10", doc: "With `tcp_keepalive_idle`.", later }),
@@ -140,37 +249,84 @@ export const settingKeys = {
   config_tls_address: key("M", listenAddress, { default: "", doc: "TLS for the admin API.", later }),
   config_tls_certificate: key("M", fileName, { default: "", doc: "Its certificate.", later }),
   config_tls_key_file: key("M", fileName, { default: "", doc: "Its key.", later }),
-  client_bind_to_ipv4: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  client_bind_to_ipv6: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  listener_tasks_per_fd: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  work_stealing: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  upstream_connect_offload_threadpools: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  upstream_connect_offload_thread_per_pool: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  upstream_debug_ssl_keylog: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  max_retries: key("M", z.unknown(), { default: "", doc: "Pingora's; see `retries`.", ignored }),
-  upgrade_sock_connect_accept_max_retries: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  max_blocking_threads: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  blocking_threads_ttl_seconds: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  daemon_wait_for_ready: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  daemon_ready_timeout_seconds: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  daemon_notify_timeout_seconds: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  version: key("M", z.unknown(), { default: "", doc: "Pingora's; no effect.", ignored }),
-  proxy_port: key("M", z.unknown(), { default: "", doc: "The original's internal key; no effect.", ignored }),
-  proxy_port_tls: key("M", z.unknown(), { default: "", doc: "The original's internal key; no effect.", ignored }),
-  local_server: key("M", z.unknown(), { default: "", doc: "The original's internal key; no effect.", ignored }),
-  cache_size_mb: key("M", z.unknown(), { default: "", doc: "Of 0.92.15; not offered yet.", ignored }),
-  cache_ttl: key("M", z.unknown(), { default: "", doc: "Of 0.92.15; not offered yet.", ignored }),
-  log_pattern: key("M", z.unknown(), { default: "", doc: "Of 0.93; not offered yet.", ignored }),
-  log_structured: key("M", z.unknown(), { default: "", doc: "Of 0.93; not offered yet.", ignored }),
-  acme_dns_provider: key("M", z.unknown(), { default: "", doc: "Of 0.94; not offered yet.", ignored }),
+  client_bind_to_ipv4: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  client_bind_to_ipv6: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  listener_tasks_per_fd: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  work_stealing: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  upstream_connect_offload_threadpools: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  upstream_connect_offload_thread_per_pool: key("M", z.unknown(), {
+    default: "",
+    doc: "A key of Pingora.",
+    ignored,
+  }),
+  upstream_debug_ssl_keylog: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  max_retries: key("M", z.unknown(), {
+    default: "",
+    doc: "A key of Pingora; see `retries` in upstreams.yaml.",
+    ignored,
+  }),
+  upgrade_sock_connect_accept_max_retries: key("M", z.unknown(), {
+    default: "",
+    doc: "A key of Pingora.",
+    ignored,
+  }),
+  max_blocking_threads: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  blocking_threads_ttl_seconds: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  daemon_wait_for_ready: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  daemon_ready_timeout_seconds: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  daemon_notify_timeout_seconds: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  version: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  tls_certificate: key("M", fileName, { default: "", doc: "Gazan's single certificate.", later, legacy }),
+  tls_key_file: key("M", fileName, { default: "", doc: "Its key.", later, legacy }),
+  proxy_port: key("M", z.unknown(), { default: "", doc: "Internal to the original.", ignored }),
+  proxy_port_tls: key("M", z.unknown(), { default: "", doc: "Internal to the original.", ignored }),
+  local_server: key("M", z.unknown(), { default: "", doc: "Internal to the original.", ignored }),
+  cache_size_mb: key("M", z.unknown(), {
+    default: "",
+    doc: "A feature of 0.92.15 that is not offered yet.",
+    ignored,
+    wanted,
+  }),
+  cache_ttl: key("M", z.unknown(), {
+    default: "",
+    doc: "A feature of 0.92.15 that is not offered yet.",
+    ignored,
+    wanted,
+  }),
+  log_pattern: key("M", z.unknown(), {
+    default: "",
+    doc: "A feature of 0.93 that is not offered yet.",
+    ignored,
+    wanted,
+  }),
+  log_structured: key("M", z.unknown(), {
+    default: "",
+    doc: "A feature of 0.93 that is not offered yet.",
+    ignored,
+    wanted,
+  }),
+  acme_dns_provider: key("M", z.unknown(), {
+    default: "",
+    doc: "A feature of 0.94 that is not offered yet.",
+    ignored,
+    wanted,
+  }),
 } satisfies Record<string, Key<"M", z.ZodType>>;
+
+/** Beside other errors too, but not beside an unknown key, which may be the misspelt half. */
+const whenKeysAreKnown = (payload: z.core.ParsePayload) =>
+  payload.issues.every((issue) => issue.code !== "unrecognized_keys");
 
 export const settingsShape = z
   .strictObject(shapeAt(settingKeys, "M"))
-  .refine((s) => (s.file_server_folder === undefined) === (s.file_server_address === undefined), {
-    message: "file_server_folder and file_server_address go together",
+  .refine((s) => "file_server_folder" in s === "file_server_address" in s, {
+    error: "file_server_folder and file_server_address go together",
+    when: whenKeysAreKnown,
   })
-  .refine((s) => (s.runuser === undefined) === (s.rungroup === undefined), { message: "runuser and rungroup go together" });
+  .refine((s) => "runuser" in s === "rungroup" in s, {
+    error: "runuser and rungroup go together",
+    when: whenKeysAreKnown,
+  });
 
 /** main.yaml as checked; {@link settle} adds the defaults. */
 export type WrittenSettings = z.output<typeof settingsShape>;

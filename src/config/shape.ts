@@ -31,6 +31,10 @@ export interface About {
   readonly later?: boolean;
   /** a key of the original that has no effect here */
   readonly ignored?: boolean;
+  /** with `ignored`: the original has the feature, we do not offer it yet; said louder */
+  readonly wanted?: boolean;
+  /** only accepted for old files: not in the tables of the README */
+  readonly legacy?: boolean;
 }
 
 export interface Key<P extends string, S extends z.ZodType> {
@@ -67,8 +71,8 @@ export interface ReadingContext {
   /** the current folder, where the original looked */
   workingFolder: string;
   env: Record<string, string | undefined>;
-  /** called for a remark that is neither an error nor a legacy warning */
-  note(text: string): void;
+  /** called for a remark that is neither an error nor a legacy warning. @param about the value it is about */
+  note(text: string, about: string): void;
 }
 
 const noContext: ReadingContext = { folder: ".", workingFolder: ".", env: {}, note: () => {} };
@@ -115,7 +119,8 @@ export function scalar<T>(
       } catch (error) {
         message = (error as Error).message;
       }
-      ctx.issues.push({ code: "custom", message, input: value });
+      const words = secret ? [] : Array.isArray(json.enum) ? json.enum.filter((word) => typeof word === "string") : [];
+      ctx.issues.push({ code: "custom", message, input: value, ...(words.length > 0 && { params: { words } }) });
       return z.NEVER;
     })
     .meta({ json, expected, secret } satisfies ShapeMeta);
@@ -128,6 +133,11 @@ export function show(value: unknown): string {
   if (typeof value === "object") return "a map";
   if (typeof value === "string") return value.length > 60 ? `"${value.slice(0, 57)}…"` : `"${value}"`;
   return String(value);
+}
+
+/** The message of a union none of whose shapes fits; `check` completes it with what was found. */
+export function expecting(expected: string) {
+  return { error: () => `expected ${expected}` };
 }
 
 export const flag = scalar("true or false", { type: "boolean" }, (v) => (typeof v === "boolean" ? v : undefined));
@@ -159,7 +169,12 @@ const durationUnits: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600 
 /** Seconds, fractions allowed, or "250ms" "10s" "5m" "1h". @param least smallest value allowed, in seconds. */
 export function seconds(least: number) {
   const expected = `seconds (a number, or "250ms", "10s", "5m", "1h")${least > 0 ? " above 0" : ""}`;
-  const json = { anyOf: [{ type: "number", minimum: least }, { type: "string", pattern: "^[0-9.]+(ms|s|m|h)$" }] };
+  const json = {
+    anyOf: [
+      { type: "number", minimum: least },
+      { type: "string", pattern: "^[0-9.]+(ms|s|m|h)$" },
+    ],
+  };
   return scalar(expected, json, (v) => {
     let value: number | undefined;
     if (typeof v === "number") value = v;
@@ -176,18 +191,31 @@ const sizeUnits: Record<string, number> = { "": 1, K: 1024, M: 1024 ** 2, G: 102
 
 /** Bytes, or a number with K, M or G (×1024). */
 export function size(least: number) {
-  const json = { anyOf: [{ type: "integer", minimum: least }, { type: "string", pattern: "^[0-9]+(\\.[0-9]+)?[KMG]?$" }] };
-  return scalar(`bytes, or a size such as 64K, 10M, 1G${least > 0 ? `, of at least ${least} bytes` : ""}`, json, (v) => {
-    const parts = /^([0-9]+(?:\.[0-9]+)?)([KMG]?)B?$/i.exec(typeof v === "number" || typeof v === "string" ? String(v) : "");
-    if (!parts) return undefined;
-    const bytes = Math.round(Number(parts[1]) * sizeUnits[parts[2]!.toUpperCase()]!);
-    return bytes >= least && Number.isSafeInteger(bytes) ? bytes : undefined;
-  });
+  const json = {
+    anyOf: [
+      { type: "integer", minimum: least },
+      { type: "string", pattern: "^[0-9]+(\\.[0-9]+)?[KMG]?$" },
+    ],
+  };
+  return scalar(
+    `bytes, or a size such as 64K, 10M, 1G${least > 0 ? `, of at least ${least} bytes` : ""}`,
+    json,
+    (v) => {
+      const parts = /^([0-9]+(?:\.[0-9]+)?)([KMG]?)B?$/i.exec(
+        typeof v === "number" || typeof v === "string" ? String(v) : "",
+      );
+      if (!parts) return undefined;
+      const bytes = Math.round(Number(parts[1]) * sizeUnits[parts[2]!.toUpperCase()]!);
+      return bytes >= least && Number.isSafeInteger(bytes) ? bytes : undefined;
+    },
+  );
 }
 
 /** Where to listen. */
-export const listenAddress = scalar('"ip:port", "[ipv6]:port" or ":port"', { type: "string" }, (v): ListenAddress | undefined =>
-  typeof v === "string" ? readListenAddress(v) : undefined,
+export const listenAddress = scalar(
+  '"ip:port", "[ipv6]:port" or ":port"',
+  { type: "string" },
+  (v): ListenAddress | undefined => (typeof v === "string" ? readListenAddress(v) : undefined),
 );
 
 /** One upstream server. */
@@ -205,11 +233,17 @@ const serverText = scalar("text", { type: "string" }, (v): ServerRule | undefine
 
 const serverMap = z
   .strictObject({ address: serverText, weight: whole(1, 256).optional(), protocol: oneOf(protocols).optional() })
-  .transform(({ address, weight = 1, protocol }): ServerRule => ({ ...address, weight, ...(protocol && { protocol }) }));
+  .transform(({ address, weight = 1, protocol }): ServerRule => ({
+    ...address,
+    weight,
+    ...(protocol && { protocol }),
+  }));
 
-export const server = z.union([serverText, serverMap]).meta({
-  expected: '"host:port", "scheme://host[:port]", "unix:/path" or {address, weight, protocol}',
-} satisfies ShapeMeta);
+const serverForms = '"host:port", "scheme://host[:port]", "unix:/path" or {address, weight, protocol}';
+
+export const server = z
+  .union([serverText, serverMap], expecting(serverForms))
+  .meta({ expected: serverForms } satisfies ShapeMeta);
 
 /** A list of client addresses; kept as text (rules are plain data), compiled to an AddressSet later. */
 export const clientAddresses = z
@@ -220,7 +254,7 @@ export const clientAddresses = z
       return v;
     }),
   )
-  .meta({ expected: "list of client addresses" } satisfies ShapeMeta);
+  .meta({ expected: "a list of client addresses" } satisfies ShapeMeta);
 
 /** Resolves a file name by the rule of section 14: beside main.yaml, else (with a note) in the current folder. */
 export function resolveFile(name: string): string {
@@ -229,7 +263,7 @@ export function resolveFile(name: string): string {
   if (existsSync(beside)) return beside;
   const here = resolve(context.workingFolder, name);
   if (here !== beside && existsSync(here)) {
-    context.note(`"${name}" was found in the current folder, not beside main.yaml: write its full path`);
+    context.note(`"${name}" was found in the current folder, not beside main.yaml: write its full path`, name);
     return here;
   }
   return beside;
@@ -258,7 +292,8 @@ export const pemFile = scalar("a PEM file", { type: "string" }, (v) => {
   } catch (error) {
     throw new Error(`cannot read "${v}": ${(error as NodeJS.ErrnoException).code ?? "error"} (looked for ${path})`);
   }
-  if (!content.includes("-----BEGIN ")) throw new Error(`expected PEM in "${v}", found ${content.length} characters without "-----BEGIN"`);
+  if (!content.includes("-----BEGIN "))
+    throw new Error(`expected PEM in "${v}", found ${content.length} characters without "-----BEGIN"`);
   return path;
 });
 

@@ -16,8 +16,8 @@ import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
 import { stickyKey } from "../data/upstream/sticky.ts";
 import { AddressSet, showListen, type ListenAddress } from "../lib/address.ts";
 import { describe } from "../lib/cause.ts";
+import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
-import { openSinks, type Sinks } from "./logs.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -54,7 +54,7 @@ export async function start(options: StartOptions): Promise<Running> {
   let { settings } = options;
   // Bun.serve takes its header limit from node:http, at the moment it starts (bun-facts 1).
   (http as { maxHeaderSize: number }).maxHeaderSize = settings.max_header_bytes;
-  const sinks = openSinks(settings);
+  let sinks = openLogSinks(settings.log_file, settings.error_log);
   const log = new Log(settings.log_level, sinks.log);
   const tell: PlaneOptions["log"] = (level, target, text) => log[level](target, text);
   const access = new AccessLog(settings.access_log, settings.access_log_format, sinks.access);
@@ -63,15 +63,17 @@ export async function start(options: StartOptions): Promise<Running> {
     forwarder,
     trustedProxies: new AddressSet(settings.trusted_proxies),
     loopMark,
-    clientBodyMs: settings.client_timeouts.body * 1000,
     retryAfterSeconds: Math.max(1, Math.ceil(settings.hc_interval)),
     log: tell,
     ended,
   });
   const ended = (exchange: Exchange, ending: Ending) => {
+    if (ending.failure) {
+      log.warn("answer", `cut after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`);
+    }
     if (access.wants(ending.status, ending.cut)) access.write(recordOf(exchange, ending));
   };
-  const forwarder = new FetchForwarder({ keepaliveSeconds: settings.upstream_keepalive_timeout, loopMark, log: tell });
+  const forwarder = new FetchForwarder({ keepaliveSeconds: () => settings.upstream_keepalive_timeout, loopMark, log: tell });
   const plane = new Plane(planeOptions());
   const folder = options.mainFile ? dirname(options.mainFile) : process.cwd();
   const key = stickyKey(settings.master_key);
@@ -96,6 +98,8 @@ export async function start(options: StartOptions): Promise<Running> {
     listeners: () => listeners.map(({ name, url }) => `${name} ${url}`).join(", "),
   });
 
+  const flush = () => sinks.flushSync();
+  process.on("exit", flush);
   let watching: Watching | undefined;
   try {
     // The watch starts before the first read, so that an edit in between is noticed.
@@ -110,11 +114,14 @@ export async function start(options: StartOptions): Promise<Running> {
     await warmUp();
     const first = await reloader.load();
     if (first.kind !== "applied") throw new StartError(first.kind === "refused" ? renderProblems(first.problems) : "no rules");
+    for (const engine of ["upstream_engine", "listener_engine"] as const) {
+      if (settings[engine] === "socket") log.warn("config", `${engine}: socket is not part of this version; auto is used`);
+    }
     for (const problem of [...options.problems, ...first.problems]) tellProblem(problem, tell);
     listeners.push(listen("http", settings.proxy_address_http, {
       handle: (exchange) => handle(plane, exchange),
       ended: (exchange, ending) => plane.options.ended(exchange, ending),
-      settings,
+      settings: () => settings,
       log,
     }));
     if (settings.file_server_address && settings.file_server_folder) {
@@ -122,7 +129,7 @@ export async function start(options: StartOptions): Promise<Running> {
       listeners.push(listen("files", settings.file_server_address, {
         handle: (exchange) => handleFiles(tree, exchange, tell),
         ended: (exchange, ending) => plane.options.ended(exchange, ending),
-        settings,
+        settings: () => settings,
         log,
       }));
     }
@@ -132,6 +139,7 @@ export async function start(options: StartOptions): Promise<Running> {
     forwarder.close();
     await Promise.all(listeners.map(({ listener }) => listener.close()));
     sinks.close();
+    process.off("exit", flush);
     throw error instanceof StartError ? error : new StartError((error as Error).message);
   }
 
@@ -141,7 +149,16 @@ export async function start(options: StartOptions): Promise<Running> {
     async reload() {
       const changed = rereadSettings(options, settings, tell);
       if (changed) {
+        const before = settings;
         settings = changed;
+        if (differ(before, settings, "log_file") || differ(before, settings, "error_log")) {
+          const old = sinks;
+          sinks = openLogSinks(settings.log_file, settings.error_log);
+          log.sinks = sinks.log;
+          access.sink = sinks.access;
+          old.close();
+        }
+        if (differ(before, settings, "upstream_keepalive_timeout")) forwarder.close();
         log.level = settings.log_level;
         access.change(settings.access_log, settings.access_log_format);
         plane.options = planeOptions();
@@ -152,7 +169,7 @@ export async function start(options: StartOptions): Promise<Running> {
     },
     reopenLogs: () => sinks.reopen(),
     stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
-      return (stopping ??= shutDown({ deadlineMs, graceMs: settings.grace_period_seconds * 1000, listeners, log, sinks, watching, reloader, forwarder }));
+      return (stopping ??= shutDown({ deadlineMs, graceMs: settings.grace_period_seconds * 1000, listeners, log, sinks, watching, reloader, forwarder }).finally(() => process.off("exit", flush)));
     },
   };
 }
@@ -168,7 +185,7 @@ function openTree(folder: string) {
 interface ListenOptions {
   handle: Parameters<typeof listenBun>[0]["handle"];
   ended: Parameters<typeof listenBun>[0]["ended"];
-  settings: Settings;
+  settings(): Settings;
   log: Log;
 }
 
@@ -176,8 +193,10 @@ function listen(name: string, address: ListenAddress, { handle, ended, settings,
   try {
     const listener = listenBun({
       address,
-      idleSeconds: settings.client_timeouts.idle,
-      clientBodyMs: settings.client_timeouts.body * 1000,
+      timeouts() {
+        const { idle, body, write } = settings().client_timeouts;
+        return { idleSeconds: idle, bodyMs: body * 1000, writeMs: write * 1000 };
+      },
       handle,
       ended,
       failed: (error) => log.error("proxy", `a fault of the proxy itself: ${(error as Error)?.stack ?? error}`),
@@ -212,6 +231,8 @@ const reloadable = [
   "log_level",
   "access_log",
   "access_log_format",
+  "log_file",
+  "error_log",
   "hc_method",
   "hc_interval",
   "trusted_proxies",
@@ -222,11 +243,14 @@ const reloadable = [
 
 function applyReloadable(before: Settings, after: Settings, log: PlaneOptions["log"]): Settings {
   const merged = { ...before };
-  const same = (key: keyof Settings) => JSON.stringify(before[key]) === JSON.stringify(after[key]);
   for (const key of reloadable) Object.assign(merged, { [key]: after[key] });
-  const fixed = (Object.keys({ ...before, ...after }) as (keyof Settings)[]).filter((key) => !reloadable.includes(key as never) && !same(key));
+  const fixed = (Object.keys({ ...before, ...after }) as (keyof Settings)[]).filter((key) => !reloadable.includes(key as never) && differ(before, after, key));
   if (fixed.length > 0) log("warn", "config", `changed in main.yaml but needs a restart: ${fixed.join(", ")}`);
   return merged;
+}
+
+function differ(before: Settings, after: Settings, key: keyof Settings): boolean {
+  return JSON.stringify(before[key]) !== JSON.stringify(after[key]);
 }
 
 function tellResult(result: ReloadResult, log: PlaneOptions["log"]): void {
@@ -245,7 +269,7 @@ interface ShutDown {
   graceMs: number;
   listeners: { listener: Listener }[];
   log: Log;
-  sinks: Sinks;
+  sinks: LogSinks;
   watching: Watching | undefined;
   reloader: Reloader;
   forwarder: FetchForwarder;

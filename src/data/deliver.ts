@@ -32,11 +32,13 @@ export async function deliver(plane: Plane, exchange: Exchange, route: Route, ta
     tried.push(member);
     exchange.member = member;
     exchange.tries++;
-    member.health.beginTrial(performance.now());
+    const beganMs = performance.now();
+    member.health.beginTrial(beganMs);
     try {
       const sticky = route.stickySeconds > 0 ? [stickyLine(pool, member, exchange.field("cookie"), route.stickySeconds, exchange.secure)] : [];
       const attempt = { exchange, route, member, body: body?.attempt() };
       const answer = upgrading ? await forwardWebSocket(plane, attempt, sticky) : await plane.options.forwarder.forward(attempt);
+      exchange.upstreamMs = performance.now() - beganMs;
       member.health.succeeded();
       exchange.failure = undefined;
       if (!answer) return undefined;

@@ -57,6 +57,12 @@ export abstract class Exchange {
   /** members tried */
   tries = 0;
   failure: Failure | undefined;
+  /** until the head of the upstream's answer; undefined without one */
+  upstreamMs: number | undefined;
+  /** bytes of the request body read so far */
+  get bytesIn(): number {
+    return 0;
+  }
   /** name of the guard or check that answered instead of the upstream; "" = none */
   deniedBy = "";
 }

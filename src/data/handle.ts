@@ -8,6 +8,7 @@ import { forwardedHopsMax, requestIdCharsMax } from "../lib/limits.ts";
 import { deliver } from "./deliver.ts";
 import type { Exchange, Reply } from "./exchange.ts";
 import { refuse } from "./guards/guard.ts";
+import { redactTarget } from "./observe/redact.ts";
 import type { Plane } from "./plane.ts";
 import { readAuthority } from "./routing/host.ts";
 import { findHost, findRoute } from "./routing/match.ts";
@@ -85,7 +86,7 @@ function close(plane: Plane, exchange: Exchange, reply: Reply, deniedBy: string)
   plane.options.log(
     level,
     "answer",
-    `${reply.status} ${exchange.method} host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}${member}, client: ${exchange.client}, id: ${exchange.id}: ${reply.why}`,
+    `${reply.status} ${exchange.method} ${redactTarget(exchange.target)}, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}${member}, client: ${exchange.client}, id: ${exchange.id}: ${reply.why}`,
   );
   return reply;
 }

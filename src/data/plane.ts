@@ -3,6 +3,7 @@ import type { AddressSet } from "../lib/address.ts";
 import { RetryBudget } from "./forward/retry-budget.ts";
 import type { Forwarder } from "./forward/forwarder.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Failure } from "./failure.ts";
 import type { Table } from "./routing/table.ts";
 import { Ledger } from "./upstream/ledger.ts";
 
@@ -12,6 +13,8 @@ export interface Ending {
   readonly bytesOut: number;
   /** the answer did not reach the client whole */
   readonly cut: boolean;
+  /** why it was cut, where that is known and not the client's doing */
+  readonly failure?: Failure | undefined;
 }
 
 export interface PlaneOptions {
@@ -19,8 +22,6 @@ export interface PlaneOptions {
   readonly trustedProxies: AddressSet;
   /** our CDN-Loop id, made at start */
   readonly loopMark: string;
-  /** silence allowed inside a request body; 0 = none */
-  readonly clientBodyMs: number;
   /** seconds for Retry-After when all members are down */
   readonly retryAfterSeconds: number;
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;

@@ -106,6 +106,7 @@ describe("a host", () => {
     ["DEFAULT", "fallback"],
     ["[::1]", "deep"],
     ["[::1]:80", "deep"],
+    ["[0:0:0:0:0:0:0:1]", "deep"],
     ["127.0.0.1", "fallback"],
     [null, "fallback", "1.0"],
     [null, "400", "1.1"],

@@ -150,7 +150,7 @@ export function startBridge(
       message: (ws, data) => ws.data.message(data),
       ping: (ws, data) => ws.data.ping(data),
       // It is also called while bytes still wait.
-      drain: (ws) => ws.getBufferedAmount() === 0 && ws.data.drained(),
+      drain: (ws) => (ws.getBufferedAmount() === 0 ? ws.data.drained() : undefined),
       close: (ws, code, reason) => ws.data.closed(code, reason),
     },
   });

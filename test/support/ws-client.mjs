@@ -5,7 +5,9 @@ import WebSocket from "ws";
 
 const [url, given] = process.argv.slice(2);
 const { protocols = [], headers = {}, steps = [], quiet = false } = JSON.parse(given ?? "{}");
-const tell = (event) => process.stdout.write(`${JSON.stringify(event)}\n`);
+const tell = (event, then) => process.stdout.write(`${JSON.stringify(event)}\n`, then);
+// exit() alone would cut a long line in the pipe.
+const finish = (about) => tell({ event: "done", ...about }, () => process.exit(0));
 const ws = new WebSocket(url, protocols, { headers, maxPayload: 0, perMessageDeflate: false });
 const messages = [];
 const seen = { messages: 0, bytes: 0, pings: [], pongs: [] };
@@ -23,11 +25,9 @@ ws.on("unexpected-response", (_, response) => {
   response.on("data", (data) => (body += data));
   response.on("error", () => (cut = true));
   response.on("close", () => {
-    tell({
-      event: "done",
+    finish({
       refused: { status: response.statusCode, headers: response.headers, body, cut: cut || !response.complete },
     });
-    process.exit(0);
   });
 });
 ws.on("message", (data, binary) => {
@@ -43,8 +43,7 @@ ws.on("ping", (data) => (seen.pings.push(String(data)), wake()));
 ws.on("pong", (data) => (seen.pongs.push(String(data)), wake()));
 ws.on("error", (error) => (seen.error = error.message));
 ws.on("close", (code, reason) => {
-  tell({ event: "done", ...seen, list: messages, protocol: ws.protocol, close: { code, reason: String(reason) } });
-  process.exit(0);
+  finish({ ...seen, list: messages, protocol: ws.protocol, close: { code, reason: String(reason) } });
 });
 ws.on("open", async () => {
   tell({ event: "open" });
@@ -61,6 +60,7 @@ ws.on("open", async () => {
     if (verb === "messages") await until(() => seen.messages >= a);
     if (verb === "pings") await until(() => seen.pings.length >= a);
     if (verb === "pongs") await until(() => seen.pongs.length >= a);
+    if (verb === "tell") tell({ event: a });
     if (verb === "pause") ws._socket.pause();
     if (verb === "resume") ws._socket.resume();
     if (verb === "wait for line") await new Promise((resolve) => process.stdin.once("data", resolve));

@@ -67,6 +67,7 @@ function serve(ws, socket, url) {
   if (path === "/sleepy") {
     socket.pause();
     process.once("SIGUSR2", () => socket.resume());
+    tell({ event: "asleep", path });
   }
   if (path === "/fragments") {
     ws.send("héllo ", { fin: false });
@@ -95,6 +96,7 @@ function serve(ws, socket, url) {
   }
   if (path === "/burst") {
     for (let i = 0; i < Number(param("count")); i++) ws.send(Buffer.alloc(65_536, i & 255));
+    if (socket.writableLength > 0) tell({ event: "full", path });
     if (param("then") === "die") socket.end();
     else ws.close(1000, "sent");
   }

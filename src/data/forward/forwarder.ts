@@ -21,5 +21,6 @@ export interface Forwarder {
   forward(attempt: Attempt): Promise<Answer>;
   /** Forgets connections of trust settings that no route uses any more. */
   sweep(inUse: ReadonlySet<string>): void;
+  /** Closes idle connections; the forwarder stays usable. */
   close(): void;
 }

@@ -17,8 +17,8 @@ import { StreamBody, streamOf } from "./stream-body.ts";
 const sendable: ReadonlySet<string> = new Set(METHODS.filter((method) => method !== "CONNECT" && method !== "TRACE"));
 
 export interface FetchForwarderOptions {
-  /** idle upstream connections are closed after this */
-  readonly keepaliveSeconds: number;
+  /** idle upstream connections are closed after this; asked for each new session */
+  keepaliveSeconds(): number;
   readonly loopMark: string;
   log(level: "warn" | "debug", target: string, text: string): void;
 }
@@ -71,6 +71,7 @@ export class FetchForwarder implements Forwarder {
     for (const key of this.#sessions.keys()) if (key !== plainSession && !inUse.has(key)) this.#sessions.delete(key);
   }
 
+  /** Closes idle connections; later requests open new ones under the settings of then. */
   close(): void {
     for (const session of this.#sessions.values()) session.close();
     this.#sessions.clear();
@@ -86,7 +87,7 @@ export class FetchForwarder implements Forwarder {
       ...(trust.serverName !== "" && { serverName: trust.serverName }),
       ...(trust.caFile !== undefined && { ca: readFileSync(trust.caFile, "utf8") }),
     };
-    session = new Bun.FetchSession({ ...(tls && { tls }), keepAlive: { idleTimeout: this.options.keepaliveSeconds } });
+    session = new Bun.FetchSession({ ...(tls && { tls }), keepAlive: { idleTimeout: this.options.keepaliveSeconds() } });
     this.#sessions.set(key, session);
     return session;
   }

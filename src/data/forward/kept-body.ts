@@ -54,10 +54,10 @@ export class KeptBody {
     return this.#current === body;
   }
 
-  /** @internal the try has taken all that is kept */
-  more(sink: BodySink): void {
-    if (this.#failure) sink.fail(this.#failure);
-    else if (this.#ended) sink.end(this.#ended.trailers);
+  /** @internal the try has taken all that is kept: give it the end, or let the source go on */
+  more(body: AttemptBody): void {
+    if (this.#failure) body.fail(this.#failure);
+    else if (this.#ended) body.end(this.#ended.trailers);
     else if (!this.#started) {
       this.#started = true;
       this.source.start({
@@ -89,15 +89,15 @@ export class KeptBody {
       this.#kept = [];
       this.#current?.live(chunk);
     }
-    this.#sourcePaused = this.#current === undefined || this.#current.paused;
+    this.#sourcePaused = this.#current === undefined || !this.#current.wants;
     return !this.#sourcePaused;
   }
 }
 
 class AttemptBody implements Body {
-  paused = false;
   #position = 0;
   #sink: BodySink | undefined;
+  #paused = false;
   #done = false;
   #flowing = false;
 
@@ -107,13 +107,17 @@ class AttemptBody implements Body {
     return this.kept.length;
   }
 
+  get wants(): boolean {
+    return !this.#paused && !this.#done;
+  }
+
   start(sink: BodySink): void {
     this.#sink = sink;
     this.flow();
   }
 
   resume(): void {
-    this.paused = false;
+    this.#paused = false;
     this.flow();
   }
 
@@ -123,36 +127,29 @@ class AttemptBody implements Body {
   }
 
   live(chunk: Uint8Array): void {
-    if (!this.#done && !this.#sink!.write(chunk)) this.paused = true;
+    if (!this.#done && !this.#sink!.write(chunk)) this.#paused = true;
   }
 
   flow(): void {
-    // A source may answer from within `more`; the outer loop sees what it brought.
     if (this.#flowing || !this.#sink || !this.kept.isCurrent(this)) return;
     this.#flowing = true;
-    while (!this.paused && !this.#done) {
-      const chunk = this.kept.next(this.#position);
-      if (chunk) {
-        this.#position++;
-        if (!this.#sink.write(chunk)) this.paused = true;
-        continue;
-      }
-      const sink = this.#sink;
-      let over = false;
-      const before = this.#position;
-      this.kept.more({
-        write: () => true,
-        end: (trailers) => {
-          over = this.#done = true;
-          sink.end(trailers);
-        },
-        fail: (failure) => {
-          over = this.#done = true;
-          sink.fail(failure);
-        },
-      });
-      if (over || this.kept.next(before) === undefined) break;
+    let chunk: Uint8Array | undefined;
+    while (this.wants && (chunk = this.kept.next(this.#position))) {
+      this.#position++;
+      if (!this.#sink.write(chunk)) this.#paused = true;
     }
+    // A source may push from within `more`: that comes back here, one level deeper.
     this.#flowing = false;
+    if (this.wants) this.kept.more(this);
+  }
+
+  end(trailers: readonly FieldLine[] | undefined): void {
+    this.#done = true;
+    this.#sink!.end(trailers);
+  }
+
+  fail(failure: Failure): void {
+    this.#done = true;
+    this.#sink!.fail(failure);
   }
 }

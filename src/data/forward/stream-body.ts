@@ -32,6 +32,11 @@ export class StreamBody implements Body {
   #pumping = false;
   #done = false;
 
+  /** bytes so far */
+  get received(): number {
+    return this.#received;
+  }
+
   constructor(
     readonly stream: ReadableStream<Uint8Array>,
     readonly options: StreamBodyOptions,

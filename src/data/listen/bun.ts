@@ -1,19 +1,27 @@
 /** The listener engine `bun`: Bun.serve opens exchanges and writes replies. */
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { collectedBodyBytesMax, collectedBodyWaitMs, webSocketMessageBytesMax, webSocketQueueBytesMax } from "../../lib/limits.ts";
-import type { Body } from "../body.ts";
 import { Exchange, type Answer, type FieldVisitor, type HttpVersion, type Reply, type WebSocketAccept, type WebSocketPeer } from "../exchange.ts";
 import { contentLength } from "../forward/http.ts";
 import { StreamBody } from "../forward/stream-body.ts";
 import { copyFields } from "../headers/edits.ts";
 import type { Ending } from "../plane.ts";
+import { AnswerStream } from "./answer-stream.ts";
+
+/** 0 = no bound. */
+export interface ClientTimeouts {
+  /** idle keep-alive connections are closed after this */
+  readonly idleSeconds: number;
+  /** silence allowed inside a request body */
+  readonly bodyMs: number;
+  /** how long a client may read nothing of its answer */
+  readonly writeMs: number;
+}
 
 export interface BunListenerOptions {
   readonly address: ListenAddress;
-  /** idle keep-alive connections are closed after this */
-  readonly idleSeconds: number;
-  /** silence allowed inside a request body; 0 = none */
-  readonly clientBodyMs: number;
+  /** asked anew for each request: SIGHUP may change them */
+  timeouts(): ClientTimeouts;
   /** @returns undefined when the connection became a WebSocket */
   handle(exchange: Exchange): Promise<Reply | undefined>;
   ended(exchange: Exchange, ending: Ending): void;
@@ -83,7 +91,7 @@ export function listenBun(options: BunListenerOptions): Listener {
           port: address.port,
           // BUN(1.4.4): `development: false` alone switches SO_REUSEPORT on; remove when it does not.
           reusePort: false,
-          idleTimeout: Math.min(255, Math.ceil(options.idleSeconds)),
+          idleTimeout: idleTimeout(options),
           ...handlers,
         });
   const port = server.port ?? 0;
@@ -113,7 +121,7 @@ class BunExchange extends Exchange {
   readonly secure = false;
   readonly peer: string;
   readonly authority: string | undefined;
-  readonly body: Body | undefined;
+  readonly body: StreamBody | undefined;
 
   constructor(
     readonly request: Request,
@@ -131,7 +139,7 @@ class BunExchange extends Exchange {
     if (request.body && request.method !== "GET" && request.method !== "HEAD") {
       this.body = new StreamBody(request.body, {
         length: contentLength(singleValue(request.headers.get("content-length"))),
-        silenceMs: options.clientBodyMs,
+        silenceMs: options.timeouts().bodyMs,
         onSilence: "client_timeout",
         onCut: "client_gone",
         source: "the request body",
@@ -141,6 +149,10 @@ class BunExchange extends Exchange {
 
   get localPort(): number {
     return this.server.port ?? 0;
+  }
+
+  override get bytesIn(): number {
+    return this.body?.received ?? 0;
   }
 
   field(name: string): string | undefined {
@@ -198,7 +210,12 @@ function writeOwn(exchange: BunExchange, reply: Exclude<Reply, { passed: Answer 
 
 /** The next request on this connection is waited for with the idle timeout again: the value sticks to the connection. */
 function restoreIdle({ server, request, options }: BunExchange): void {
-  server.timeout(request, Math.min(255, Math.ceil(options.idleSeconds)));
+  server.timeout(request, idleTimeout(options));
+}
+
+/** Bun's own bound is 255 s. */
+function idleTimeout(options: BunListenerOptions): number {
+  return Math.min(255, Math.ceil(options.timeouts().idleSeconds));
 }
 
 function nullBody(status: number): boolean {
@@ -211,119 +228,22 @@ async function writePassed(exchange: BunExchange, reply: Extract<Reply, { passed
   for (const [name, value] of reply.edits.lines) headers.append(name, value);
   for (const [name, value] of reply.fields) headers.append(name, value);
   const init = { status: answer.status, statusText: answer.reason, headers };
-  const end = (bytesOut: number, cut: boolean) => exchange.options.ended(exchange, { status: answer.status, bytesOut, cut });
   if (!body) {
     // BUN(1.4.4): HEAD without Content-Length gets a false `content-length: 0`; remove when it gets none.
     if (exchange.method === "HEAD" && !headers.has("content-length")) headers.set("Transfer-Encoding", "chunked");
     restoreIdle(exchange);
-    end(0, false);
+    exchange.options.ended(exchange, { status: answer.status, bytesOut: 0, cut: false });
     return new Response(null, init);
   }
-  const stream = new CountedStream(body, (bytes, cut) => {
+  const stream = new AnswerStream(body, exchange.options.timeouts().writeMs, ({ bytes, cut, failure }) => {
     restoreIdle(exchange);
-    end(bytes, cut);
+    exchange.options.ended(exchange, { status: answer.status, bytesOut: bytes, cut, failure });
   });
   if (body.length >= 0 && body.length <= collectedBodyBytesMax) {
     const whole = await stream.collect(collectedBodyWaitMs);
     if (whole) return new Response(whole, init);
   }
   return new Response(stream.readable(), init);
-}
-
-/**
- * An answer's body on its way into a Response. BUN(1.4.4): a streamed Response loses its Content-Length, so a small body
- * is collected first, for a moment; remove when a stream keeps it.
- */
-class CountedStream {
-  #chunks: Uint8Array[] = [];
-  #bytes = 0;
-  #over: { cut: boolean; failure?: unknown } | undefined;
-  #controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined;
-  #settled: (() => void) | undefined;
-  #wanted: (() => void) | undefined;
-  #started = false;
-
-  constructor(
-    readonly body: Body,
-    readonly onOver: (bytes: number, cut: boolean) => void,
-  ) {}
-
-  /** @returns the whole body, or undefined when it did not arrive in time or was cut: then it goes on as a stream */
-  async collect(waitMs: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await new Promise<void>((resolve) => {
-      this.#settled = resolve;
-      timer = setTimeout(resolve, waitMs);
-      this.#start();
-    });
-    clearTimeout(timer);
-    this.#settled = undefined;
-    if (!this.#over || this.#over.cut) return undefined;
-    return this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array<ArrayBuffer>) : new Uint8Array(Buffer.concat(this.#chunks));
-  }
-
-  readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    return new ReadableStream<Uint8Array<ArrayBuffer>>(
-      {
-        start: (controller) => {
-          this.#controller = controller;
-        },
-        pull: () =>
-          new Promise<void>((resolve) => {
-            this.#wanted = resolve;
-            if (!this.#give()) this.#started ? this.body.resume() : this.#start();
-          }),
-        cancel: () => {
-          if (this.#over) return;
-          this.#over = { cut: true };
-          this.body.cancel();
-          this.onOver(this.#bytes, true);
-        },
-      },
-      { highWaterMark: 0 },
-    );
-  }
-
-  #start(): void {
-    this.#started = true;
-    this.body.start({
-      write: (chunk) => {
-        this.#bytes += chunk.length;
-        if (chunk.length > 0) this.#chunks.push(chunk);
-        if (this.#controller) {
-          this.#give();
-          return false;
-        }
-        return this.#settled !== undefined;
-      },
-      end: () => this.#finish({ cut: false }),
-      fail: (failure) => this.#finish({ cut: true, failure }),
-    });
-  }
-
-  #finish(over: { cut: boolean; failure?: unknown }): void {
-    if (this.#over) return;
-    this.#over = over;
-    this.onOver(this.#bytes, over.cut);
-    this.#settled?.();
-    if (this.#controller) this.#give();
-  }
-
-  /** Hands over what is there. @returns false when the source must be asked */
-  #give(): boolean {
-    const controller = this.#controller!;
-    const given = this.#chunks.length > 0;
-    for (const chunk of this.#chunks) controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
-    this.#chunks = [];
-    if (this.#over) {
-      if (this.#over.cut) controller.error(this.#over.failure);
-      else controller.close();
-    }
-    if (!given && !this.#over) return false;
-    this.#wanted?.();
-    this.#wanted = undefined;
-    return true;
-  }
 }
 
 function peerOf(socket: Socket): WebSocketPeer {

@@ -2,7 +2,7 @@
 import { isIPv6 } from "node:net";
 
 export interface Authority {
-  /** lower case, no final dot; an IPv6 literal keeps its brackets */
+  /** lower case, no final dot; an IPv6 literal in its compressed form, with brackets */
   readonly host: string;
   /** digits, or "" */
   readonly port: string;
@@ -23,7 +23,10 @@ export function readAuthority(field: string): Authority | undefined {
     end = colon;
   }
   let host = field.slice(0, end);
-  if (host.startsWith("[")) return host.endsWith("]") && isIPv6(host.slice(1, -1)) ? { host: host.toLowerCase(), port } : undefined;
+  if (host.startsWith("[")) {
+    // Rules hold IPv6 hosts in their one compressed form.
+    return host.endsWith("]") && isIPv6(host.slice(1, -1)) ? { host: new URL(`http://${host}`).hostname, port } : undefined;
+  }
   if (!/^[A-Za-z0-9._~-]{1,254}$/.test(host)) return undefined;
   if (host.endsWith(".")) host = host.slice(0, -1);
   return host === "" || host.startsWith(".") ? undefined : { host: host.toLowerCase(), port };

@@ -1,0 +1,98 @@
+/** The command line: every verb and flag in one table, and the way from arguments to a verb. */
+import { readArguments, UsageError } from "./cli/arguments.ts";
+import type { Environment, Verb } from "./cli/verb.ts";
+
+const conf = {
+  type: "string",
+  short: "c",
+  value: "FILE",
+  doc: "main.yaml (default: $ARALEZ_CONFIG, ./main.yaml, /etc/aralez/main.yaml)",
+} as const;
+
+/** `""` is what runs without a verb. Help, completion, errors and the parser all read this table. */
+export const verbs = {
+  "": {
+    doc: "run the proxy; without any configuration file, a demo on loopback",
+    flags: {
+      conf,
+      daemon: { type: "boolean", short: "d", doc: "run in the background (not in this release: stays in front)" },
+      upgrade: { type: "boolean", short: "u", doc: "take over from a running proxy (not in this release)" },
+      test: { type: "boolean", short: "t", doc: "check the configuration and exit, as `validate`" },
+      version: { type: "boolean", short: "v", doc: "print the version and exit" },
+    },
+    load: () => import("./cli/run.ts"),
+  },
+  validate: {
+    doc: "check main.yaml, upstreams.yaml and conf.d, show every problem",
+    flags: {
+      conf,
+      format: { type: "string", value: "FORMAT", words: ["text", "json"], doc: "text or json (default: text)" },
+    },
+    load: () => import("./cli/validate.ts"),
+  },
+  init: {
+    doc: "write a commented, working configuration into a folder",
+    operand: { name: "DIR", required: true },
+    flags: {},
+    load: () => import("./cli/init.ts"),
+  },
+  proxy: {
+    doc: "run a proxy from one address to some servers, without any file",
+    flags: {
+      from: { type: "string", value: "ADDR", doc: "listen here (default: 127.0.0.1:8080); `:8080` = on all addresses" },
+      to: {
+        type: "string",
+        multiple: true,
+        value: "ADDR[,ADDR…]",
+        doc: "forward to these, in turn: HOST:PORT, :PORT or a URL; may be repeated",
+      },
+      "access-log": { type: "boolean", doc: "log every request" },
+      "print-config": { type: "boolean", doc: "print the two files that do the same, and exit" },
+    },
+    load: () => import("./cli/proxy.ts"),
+  },
+  schema: {
+    doc: "print the JSON Schema of a configuration file, or write both into a folder",
+    operand: { name: "FILE", required: false, words: ["main", "upstreams"] },
+    flags: { write: { type: "string", value: "DIR", doc: "write into this folder instead of printing" } },
+    load: () => import("./cli/schema.ts"),
+  },
+  version: {
+    doc: "print the version",
+    flags: { long: { type: "boolean", doc: "also the commit, Bun's version and the platform" } },
+    load: () => import("./cli/version.ts"),
+  },
+  help: {
+    doc: "print this help, or that of a verb",
+    operand: { name: "VERB", required: false },
+    flags: {},
+    load: () => import("./cli/help.ts"),
+  },
+  completion: {
+    doc: "print the completion script of a shell",
+    operand: { name: "SHELL", required: true, words: ["bash", "zsh"] },
+    flags: {},
+    load: () => import("./cli/completion.ts"),
+  },
+} satisfies Record<string, Verb>;
+
+/**
+ * Runs the program.
+ * @param args without the interpreter and the script
+ * @returns the exit code: 0 done, 1 failed, 2 used wrongly
+ */
+export async function cli(args: string[], env: Environment): Promise<number> {
+  try {
+    const { verb, name, call } = readArguments(args, verbs, env);
+    if (call.flags.help) return (await import("./cli/help.ts")).run({ ...call, operand: name });
+    return await (await verb.load()).run(call);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`aralez: ${error.message}\nTry: aralez help${error.verb ? ` ${error.verb}` : ""}`);
+      return 2;
+    }
+    // A full disk, a folder without permission: one line, not a stack.
+    console.error(`aralez: ${error instanceof Error ? error.message : String(error)}`);
+    return 1;
+  }
+}

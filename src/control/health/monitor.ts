@@ -1,0 +1,261 @@
+/** HealthMonitor: asks every target on its own clock and tells what changed. */
+import { showAddress, type DialAddress } from "../../lib/address.ts";
+import { detectWaitMs, probeSlowMs, probesInFlightMax, probesSlowInFlightMax } from "../../lib/limits.ts";
+import { names, type Resolver } from "../../lib/resolve.ts";
+import type { Probe, Wire } from "../../data/upstream/endpoint.ts";
+import type { Fact } from "../../data/upstream/ledger.ts";
+import { detect } from "./detect.ts";
+import { Lanes } from "./lanes.ts";
+import { askHealth, type Verdict } from "./probe.ts";
+import { nextDelayMs, Streak } from "./streak.ts";
+
+/** One health question, to be asked again and again. */
+export interface Target {
+  /** from `healthKey`: everything about the question */
+  readonly key: string;
+  readonly address: DialAddress;
+  /** with protocol `auto` the endpoint is asked first what it speaks */
+  readonly probe: Probe;
+}
+
+export interface MonitorOptions {
+  /** the first verdict of a target, then each change of its state */
+  onFact(fact: Fact): void;
+  /** what an endpoint speaks: the first result, then each change. undefined = it could not be found out yet */
+  onDetected(endpointName: string, wire: Wire | undefined): void;
+  /** one line per change: an endpoint is down, is up again */
+  log(level: "info" | "warn", text: string): void;
+  readonly resolver?: Resolver;
+  /** a clock in milliseconds */
+  now?(): number;
+}
+
+/** What is known at a moment, for someone who joins late: a new worker, the status page. */
+export interface Snapshot {
+  /** of the targets that have had a verdict */
+  readonly facts: readonly Fact[];
+  /** by endpoint name */
+  readonly wires: ReadonlyMap<string, Wire>;
+}
+
+/** What the targets of one endpoint share. */
+interface Site {
+  readonly name: string;
+  readonly watches: Set<Watch>;
+  readonly stop: AbortController;
+  /** in force; undefined = ask before the next check */
+  wire: Wire | undefined;
+  /** what was told last: while an endpoint is down it keeps what it spoke before */
+  known: Wire | undefined;
+  /** anything was told */
+  told: boolean;
+  detecting: Promise<Wire> | undefined;
+}
+
+class Watch {
+  readonly streak = new Streak();
+  readonly stop = new AbortController();
+  timer: NodeJS.Timeout | undefined;
+  last: Verdict | undefined;
+  /** why it is down; "" while it is up */
+  cause = "";
+  lastMs = 0;
+  /** how the log calls it while it is down */
+  label = "";
+
+  constructor(
+    readonly target: Target,
+    readonly site: Site,
+  ) {}
+
+  get gone(): boolean {
+    return this.stop.signal.aborted;
+  }
+}
+
+export class HealthMonitor {
+  readonly #options: MonitorOptions;
+  readonly #now: () => number;
+  readonly #resolver: Resolver;
+  readonly #lanes = new Lanes(probesInFlightMax, probesSlowInFlightMax);
+  readonly #watches = new Map<string, Watch>();
+  readonly #sites = new Map<string, Site>();
+  #waiting: (() => void)[] = [];
+  #undecided = 0;
+  #stopped = false;
+
+  constructor(options: MonitorOptions) {
+    this.#options = options;
+    this.#now = options.now?.bind(options) ?? (() => performance.now());
+    this.#resolver = options.resolver ?? names;
+  }
+
+  /**
+   * Replaces the targets. Those that stay keep clock and streaks, new ones are asked at once, the others end, also in
+   * the middle of a check. After `stop` it does nothing.
+   */
+  follow(targets: readonly Target[]): void {
+    if (this.#stopped) return;
+    const wanted = new Set(targets.map(({ key }) => key));
+    for (const watch of this.#watches.values()) if (!wanted.has(watch.target.key)) this.#drop(watch);
+    for (const target of targets) if (!this.#watches.has(target.key)) this.#add(target);
+    this.#release();
+  }
+
+  /** Resolves when every present target has had its first verdict, or the monitor has stopped. */
+  settled(): Promise<void> {
+    if (this.#undecided === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  snapshot(): Snapshot {
+    const facts: Fact[] = [];
+    for (const { target, streak, cause } of this.#watches.values()) {
+      if (streak.up !== undefined) facts.push({ key: target.key, up: streak.up, cause });
+    }
+    const wires = new Map<string, Wire>();
+    for (const { name, known } of this.#sites.values()) if (known) wires.set(name, known);
+    return { facts, wires };
+  }
+
+  /** Ends everything: timers, checks in flight, their connections. */
+  stop(): void {
+    this.#stopped = true;
+    this.#lanes.clear();
+    for (const watch of this.#watches.values()) this.#drop(watch);
+    this.#release();
+  }
+
+  #add(target: Target): void {
+    const name = showAddress(target.address);
+    let site = this.#sites.get(name);
+    if (!site) {
+      site = {
+        name,
+        watches: new Set(),
+        stop: new AbortController(),
+        wire: undefined,
+        known: undefined,
+        told: false,
+        detecting: undefined,
+      };
+      this.#sites.set(name, site);
+    }
+    const watch = new Watch(target, site);
+    this.#watches.set(target.key, watch);
+    site.watches.add(watch);
+    this.#undecided++;
+    // The endpoint may be new to the data plane although it is not new here.
+    if (target.probe.protocol === "auto" && site.told) this.#options.onDetected(name, site.known);
+    this.#lanes.run(false, () => this.#check(watch));
+  }
+
+  #drop(watch: Watch): void {
+    const { site, target } = watch;
+    clearTimeout(watch.timer);
+    watch.stop.abort();
+    this.#watches.delete(target.key);
+    site.watches.delete(watch);
+    if (watch.streak.up === undefined) this.#undecided--;
+    if (site.watches.size > 0) return;
+    site.stop.abort();
+    this.#sites.delete(site.name);
+  }
+
+  async #check(watch: Watch): Promise<void> {
+    if (watch.gone) return;
+    const startMs = this.#now();
+    const verdict = await this.#ask(watch);
+    if (watch.gone) return;
+    watch.lastMs = this.#now() - startMs;
+    const first = watch.streak.up === undefined;
+    this.#note(watch, verdict);
+    const delayMs = nextDelayMs(watch.target.probe.intervalMs, watch.lastMs, first, Math.random());
+    watch.timer = setTimeout(() => this.#lanes.run(watch.lastMs > probeSlowMs, () => this.#check(watch)), delayMs);
+    watch.timer.unref();
+  }
+
+  async #ask(watch: Watch): Promise<Verdict> {
+    const { site, target } = watch;
+    const { address, probe } = target;
+    const options = { signal: watch.stop.signal, resolver: this.#resolver };
+    if (probe.protocol !== "auto") return askHealth(address, probe, probe.protocol, options);
+    let wire: Wire;
+    try {
+      wire = site.wire ?? (await (site.detecting ??= this.#detect(site, target)));
+    } catch (error) {
+      return { up: false, cause: (error as Error).message };
+    }
+    const verdict = await askHealth(address, probe, wire, options);
+    // Without an answer it may speak something else by the next check; and 400 is what a server that has become TLS
+    // answers plain HTTP, looked into once.
+    const changed = verdict.status === 400 && wire === "http" && watch.last?.status !== 400 && watch.last !== undefined;
+    if ((verdict.status === undefined || changed) && site.wire === wire) site.wire = undefined;
+    return verdict;
+  }
+
+  async #detect(site: Site, { address, probe }: Target): Promise<Wire> {
+    try {
+      const timeoutMs = Math.min(probe.timeoutMs, detectWaitMs);
+      const { signal } = site.stop;
+      const wire = await detect(address, { serverName: probe.serverName, timeoutMs, signal, resolver: this.#resolver });
+      this.#tell(site, wire);
+      return wire;
+    } catch (error) {
+      this.#tell(site, undefined);
+      throw error;
+    } finally {
+      site.detecting = undefined;
+    }
+  }
+
+  #tell(site: Site, wire: Wire | undefined): void {
+    if (site.stop.signal.aborted) return;
+    site.wire = wire;
+    if (site.told && (wire === undefined || wire === site.known)) return;
+    site.told = true;
+    site.known = wire;
+    this.#options.onDetected(site.name, wire);
+  }
+
+  #note(watch: Watch, verdict: Verdict): void {
+    const { streak, target } = watch;
+    const first = streak.up === undefined;
+    watch.last = verdict;
+    const changed = streak.note(verdict.up, target.probe.rise, target.probe.fall);
+    if (streak.up) watch.cause = "";
+    else if (!verdict.up) watch.cause = verdict.cause;
+    if (!changed) return;
+    this.#options.onFact({ key: target.key, up: verdict.up, cause: watch.cause });
+    if (!verdict.up) this.#logDown(watch, verdict);
+    else if (!first) this.#logUp(watch);
+    if (!first) return;
+    this.#undecided--;
+    this.#release();
+  }
+
+  // Many routes may ask one endpoint, each by its own path: trouble of the connection is logged once for all of them.
+  #logDown(watch: Watch, { status, cause }: Verdict): void {
+    const { site, target } = watch;
+    const { method, host, path } = target.probe;
+    const label =
+      status === undefined || site.watches.size === 1 ? site.name : `${site.name} (${method} ${host}${path})`;
+    const known = [...site.watches].some((other) => other.label === label);
+    watch.label = label;
+    if (!known) this.#options.log("warn", `${label} is down: ${cause}`);
+  }
+
+  #logUp(watch: Watch): void {
+    const { label, site } = watch;
+    watch.label = "";
+    const others = [...site.watches].some((other) => other.label === label);
+    if (!others) this.#options.log("info", `${label} is up again`);
+  }
+
+  #release(): void {
+    if (this.#undecided > 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+}
