@@ -194,7 +194,7 @@ export const settingKeys = {
   max_header_bytes: key("M", size(1024), { default: "64K", doc: "Request line and fields: 431 above it." }),
   client_timeouts: key("M", clientTimeouts, {
     default: "{header: 10, body: 60, idle: 75, write: 60}",
-    doc: "Seconds. On Bun.serve `header` is fixed at 12 and `write` at 12–16.",
+    doc: "Seconds. On Bun.serve `header` is fixed at 12.",
     reloads,
   }),
   keepalive_requests: key("M", whole(0), {

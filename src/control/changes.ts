@@ -31,7 +31,7 @@ export function outline(rules: Rules): Outline {
 export function describeChanges(before: Outline, after: Outline): string {
   const parts: string[] = [];
   const count = (sign: string, noun: string, n: number) => {
-    if (n > 0) parts.push(`${sign}${n} ${noun}${n === 1 ? "" : "s"}`);
+    if (n > 0) parts.push(sign + plural(n, noun));
   };
   const missing = (from: Iterable<string>, has: (name: string) => boolean) => [...from].filter((name) => !has(name)).length;
   count("+", "host", missing(after.hosts, (name) => before.hosts.has(name)));
@@ -42,4 +42,8 @@ export function describeChanges(before: Outline, after: Outline): string {
   count("+", "server", missing(after.servers, (name) => before.servers.has(name)));
   count("-", "server", missing(before.servers, (name) => after.servers.has(name)));
   return parts.length === 0 ? "nothing" : parts.join(", ");
+}
+
+export function plural(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
 }

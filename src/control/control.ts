@@ -285,9 +285,10 @@ async function shutDown({ deadlineMs, graceMs, listeners, log, sinks, watching, 
   const late = new Promise<"late">((resolve) => (timer = setTimeout(resolve, deadlineMs, "late")));
   if ((await Promise.race([drained, late])) === "late") {
     log.warn("proxy", `not drained after ${deadlineMs / 1000} s: cutting what is open`);
-    await Promise.all(listeners.map(({ listener }) => listener.close()));
   }
   clearTimeout(timer);
+  // Idle keep-alive connections outlive a drain; they end here.
+  await Promise.all(listeners.map(({ listener }) => listener.close()));
   forwarder.close();
   log.info("proxy", "stopped");
   sinks.close();

@@ -2,14 +2,15 @@
  * Reload: the one door through which rules come in: read, parse, check, compile, publish. A failure at any step changes
  * nothing, and is told once.
  */
+import { readFileSync } from "node:fs";
 import type { Problem } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
 import { trustKey } from "../data/forward/http.ts";
 import type { Plane } from "../data/plane.ts";
-import { compile, type CompileContext, type HealthTarget } from "../data/routing/compile.ts";
+import { compile, type CompileContext, type Compiled, type HealthTarget } from "../data/routing/compile.ts";
 import { readRuleFiles } from "../data/routing/load-rules.ts";
 import { summaryMembersMax, summaryWaitMs } from "../lib/limits.ts";
-import { describeChanges, emptyOutline, outline, type Outline } from "./changes.ts";
+import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
 import { HealthMonitor } from "./health/monitor.ts";
 import { parseRules, type RuleSources } from "./parse.ts";
 
@@ -28,7 +29,7 @@ export interface ReloaderOptions {
   readonly stickySecondsLegacy?: number | undefined;
   /** rules given as text instead of files */
   readonly text?: { readonly name: string; readonly text: string };
-  readonly compileContext: () => Omit<CompileContext, "ledger" | "version" | "warn">;
+  readonly compileContext: () => Omit<CompileContext, "ledger" | "version" | "warn" | "readCa">;
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
   /** one line for the summary: what is being listened on */
   listeners(): string;
@@ -92,12 +93,22 @@ export class Reloader {
     if (!rules) return { kind: "refused", problems };
     const { plane, compileContext } = this.#options;
     const version = new Bun.CryptoHasher("sha256").update(JSON.stringify(rules)).digest("hex").slice(0, 12);
-    const { table, targets } = compile(rules, {
-      ...compileContext(),
-      ledger: plane.ledger,
-      version,
-      warn: (remark) => log("warn", "config", remark),
-    });
+    const files = new Map<string, string>();
+    let compiled: Compiled;
+    try {
+      compiled = compile(rules, {
+        ...compileContext(),
+        readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
+        ledger: plane.ledger,
+        version,
+        warn: (remark) => log("warn", "config", remark),
+      });
+    } catch (error) {
+      // A folder or CA file went away between the check and now.
+      const message = (error as Error).message;
+      return { kind: "refused", problems: [{ severity: "error", code: "file", file: main.file, line: 1, column: 1, path: "", message }] };
+    }
+    const { table, targets } = compiled;
     const after = outline(rules);
     const changes = describeChanges(this.#outline, after);
     this.#outline = after;
@@ -148,6 +159,6 @@ export class Reloader {
     const rest = down.size > shown.length ? `; and ${down.size - shown.length} more` : "";
     const state = down.size === 0 ? "all servers up or not checked" : `down: ${shown.join("; ")}${rest}`;
     if (turn !== this.#summaries) return;
-    log("info", "rules", `version ${version} in force: ${listeners()}, ${hosts} hosts, ${table.routes.length} routes, ${members} members, ${state}; changed: ${changes}`);
+    log("info", "rules", `version ${version} in force: ${listeners()}, ${plural(hosts, "host")}, ${plural(table.routes.length, "route")}, ${plural(members, "member")}, ${state}; changed: ${changes}`);
   }
 }

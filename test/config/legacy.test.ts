@@ -123,7 +123,7 @@ const settingsRows: SettingsRow[] = [
   },
 ];
 
-describe("main.yaml", () => {
+describe("main.yaml, every legacy key [2]", () => {
   for (const row of settingsRows) {
     test(`${row.old} works and is warned of once`, () => {
       const loaded = settingsOf(`${row.text}\n`, row.env);
@@ -363,7 +363,7 @@ const rulesRows: RulesRow[] = [
   },
 ];
 
-describe("upstreams.yaml", () => {
+describe("upstreams.yaml, every legacy key [2]", () => {
   for (const row of rulesRows) {
     test(`${row.old} works and is warned of once`, () => {
       const loaded = goodRules(row.text);

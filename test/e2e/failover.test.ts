@@ -11,7 +11,7 @@ function rules(servers: string[], more = "", top = ""): string {
   return `${top}\nupstreams: { a.test: { paths: { "/": { servers: ${JSON.stringify(servers)}${more && `, ${more}`} } } } }\n`;
 }
 
-describe("round robin", () => {
+describe("round robin [8]", () => {
   test("is even over live servers", async () => {
     await using a = await startOrigin(echo("a"));
     await using b = await startOrigin(echo("b"));
@@ -31,7 +31,7 @@ describe("round robin", () => {
   });
 });
 
-describe("failover", () => {
+describe("failover [B7]", () => {
   for (const method of ["GET", "POST", "PATCH", "DELETE"]) {
     test(`a ${method} whose server refuses the connection goes to the next one, body and all`, async () => {
       await using up = await startOrigin();
@@ -94,8 +94,8 @@ describe("failover", () => {
   });
 });
 
-describe("active checks", () => {
-  test("a server down at start, and one down at a reload, come back by themselves (A8)", async () => {
+describe("active checks [19] [B20]", () => {
+  test("a server down at start, and one down at a reload, come back by themselves [A8]", async () => {
     const port = await deadPort();
     await using up = await startOrigin(echo("up"));
     const text = rules([`127.0.0.1:${port}`, up.address]);
@@ -140,7 +140,7 @@ describe("active checks", () => {
   });
 });
 
-describe("timeouts", () => {
+describe("timeouts [B6]", () => {
   test("first_byte: a silent upstream gives 504 and is not asked twice", async () => {
     let asked = 0;
     await using silent = await startRawOrigin(() => void asked++);
@@ -187,6 +187,19 @@ describe("timeouts", () => {
 });
 
 describe("a lying upstream", () => {
+  const refused: [what: string, bytes: string][] = [
+    ["a status beyond 599", "HTTP/1.1 999 Odd\r\nContent-Length: 2\r\n\r\nhi"],
+    ["an upgrade nobody asked for", "HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"],
+    ["two different lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi!"],
+  ];
+  for (const [what, bytes] of refused) {
+    test(`that answers with ${what} gives 502`, async () => {
+      await using liar = await startRawOrigin((socket) => void socket.write(bytes));
+      await using proxy = await startProxy(rules([liar.address], "healthcheck: false"));
+      expect((await raw(proxy.port, request("GET /"))).status).toBe(502);
+    });
+  }
+
   const answers: [what: string, bytes: string][] = [
     ["is not HTTP", "SSH-2.0-OpenSSH_9.2\r\n"],
     ["has a broken status line", "HTTP/1.1 abc Nope\r\n\r\n"],

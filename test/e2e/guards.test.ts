@@ -65,7 +65,7 @@ upstreams:
 `,
 };
 
-describe("the configuration", () => {
+describe("the configuration of the original's manual [3]", () => {
   for (const [name, shape] of Object.entries(shapes)) {
     test(`${name} routes as documented, without its authorization`, async () => {
       await using a = await startOrigin(echo("a"));

@@ -52,7 +52,7 @@ async function get(path: string, lines: string[] = [], to = proxy, host = "a.tes
   return { answer, seen: seen.headers, name: seen.name, all };
 }
 
-describe("the request to the upstream", () => {
+describe("the request to the upstream [15] [17] [B12]", () => {
   test("says who the client is, whatever the client claims", async () => {
     const { seen } = await get("/x", ["X-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil.test", "X-Forwarded-Port: 1", "X-Real-IP: 6.6.6.6", "Forwarded: for=6.6.6.6"]);
     expect(seen["x-forwarded-for"]).toBe("127.0.0.1");
@@ -106,7 +106,7 @@ describe("the request to the upstream", () => {
   });
 });
 
-describe("the answer to the client", () => {
+describe("the answer to the client [15] [B11]", () => {
   test("gets client_headers by set, merged by name: path over host over top level", async () => {
     const { all } = await get("/");
     expect(all("access-control-allow-origin")).toEqual(["*"]);
@@ -127,7 +127,7 @@ describe("the answer to the client", () => {
   });
 });
 
-describe("a sticky session", () => {
+describe("a sticky session [9] [B14]", () => {
   const sticky = (lines: string[], path = "/") => get(path, lines, proxy, "sticky.test");
   const cookieOf = (lines: readonly string[]) => lines.find((line) => line.startsWith("backend_id="))!;
   test("keeps the client on one server; the upstream's own cookies survive", async () => {

@@ -8,7 +8,7 @@ import { raw } from "../support/raw.ts";
 
 const rules = (address: string) => `upstreams: { a.test: { paths: { "/": { servers: ["${address}"] } } } }`;
 
-describe("the access log", () => {
+describe("the access log [30]", () => {
   test("has the original's line, also at log_level error, with tokens redacted", async () => {
     await using up = await startOrigin();
     await using proxy = await startProxy(rules(up.address), { access_log: "all", log_level: "error" });

@@ -26,7 +26,7 @@ async function goes(proxy: TestProxy, host = "a.test"): Promise<string> {
 
 const follows = (proxy: TestProxy, to: string, host?: string) => until(async () => (await goes(proxy, host)) === to, `${host ?? "a.test"} to go to ${to}; log:\n${proxy.log()}`);
 
-describe("an edit of upstreams.yaml is followed", () => {
+describe("an edit of upstreams.yaml is followed [20] [B9]", () => {
   test("when it is written in place, through an empty moment", async () => {
     await using proxy = await startProxy(rules(one));
     expect(await goes(proxy)).toBe("one");
@@ -68,7 +68,7 @@ describe("an edit of upstreams.yaml is followed", () => {
   });
 });
 
-describe("conf.d", () => {
+describe("conf.d [4]", () => {
   test("is merged in name order, a later file replaces the host, files may come and go", async () => {
     await using proxy = await startProxy(rules(one));
     const confd = join(proxy.folder, "conf.d");
@@ -112,12 +112,12 @@ test("a bad file at the start is refused with every error; a bad edit changes no
 
 test("the summary says what changed", async () => {
   await using proxy = await startProxy(rules(one));
-  await proxy.logged(/in force: http http:\/\/127.0.0.1:\d+, 1 host.*changed: \+1 host, \+1 route, \+1 server/);
+  await proxy.logged(/in force: http http:\/\/127.0.0.1:\d+, 1 host, 1 route, 1 member, .*changed: \+1 host, \+1 route, \+1 server/);
   await proxy.apply(`${rules(two)}`);
   await proxy.logged(/changed: ~1 route, \+1 server, -1 server/);
 });
 
-test("a reload with a hundred dead servers is in force at once", async () => {
+test("a reload with a hundred dead servers is in force at once [B10]", async () => {
   await using proxy = await startProxy(rules(one));
   const dead = await deadPort();
   const paths = Array.from({ length: 100 }, (_, i) => `"/d${i}": { servers: ["127.0.0.1:${dead}"] }`).join(", ");
@@ -143,7 +143,7 @@ test("streams that were open go on under the rules they began with", async () =>
   await reader.cancel();
 });
 
-test("reloads under load lose no request", async () => {
+test("reloads under load lose no request [B8]", async () => {
   await using proxy = await startProxy(rules(one));
   let stop = false;
   let done = 0;

@@ -51,7 +51,7 @@ async function goes(target: string, host: string | null = "a.test", version = "1
   return origin ? origin[1] : String(answer.status);
 }
 
-describe("a path", () => {
+describe("a path, by its normal form and whole segments [6] [A4]", () => {
   const cases: [target: string, to: string][] = [
     ["/", "root"],
     ["/foo", "foo"],
@@ -92,7 +92,7 @@ describe("a path", () => {
   for (const [target, to] of cases) test(`${target} goes to ${to}`, async () => expect(await goes(target)).toBe(to));
 });
 
-describe("a host", () => {
+describe("a host, letter case, final dot, port and IPv6 aside [5] [B22]", () => {
   const cases: [host: string | null, to: string, version?: string][] = [
     ["A.TeSt", "root"],
     ["a.test.", "root"],
@@ -131,7 +131,7 @@ describe("a host", () => {
   });
 });
 
-describe("without a route", () => {
+describe("without a route [7]", () => {
   test("the answer is 404 with one line of text, a request id and one log line", async () => {
     const answer = await raw(proxy.port, "GET /other HTTP/1.1\r\nHost: noroot.test\r\nX-Request-Id: find-me-1\r\n\r\n");
     expect(answer.status).toBe(404);
@@ -157,7 +157,7 @@ describe("without a route", () => {
   });
 });
 
-describe("a redirect", () => {
+describe("a redirect keeps host and query, needs no servers [16] [B5]", () => {
   const location = async (target: string, host = "a.test") => {
     const answer = await raw(proxy.port, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
     return `${answer.status} ${answer.fields.find(([name]) => name === "location")?.[1]}`;
@@ -190,7 +190,7 @@ describe("strip_prefix", () => {
   });
 });
 
-describe("a matched route never falls through (A5)", () => {
+describe("a matched route never falls through [A5]", () => {
   test("503 with Retry-After when all of its servers are down, though a shorter path is up", async () => {
     const dead = await deadPort();
     await using up = await startOrigin();

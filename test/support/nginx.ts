@@ -17,7 +17,7 @@ export interface Nginx extends AsyncDisposable {
 }
 
 export interface NginxOptions {
-  /** directives for the plain server */
+  /** directives for the plain server; ROOT and DAV in them become its folders */
   readonly server?: string;
   /** whole server blocks */
   readonly more?: string;
@@ -96,7 +96,7 @@ ${places.join("\n")}
   server {
     listen 127.0.0.1:${port} backlog=4096;
     root ${root};
-    ${server}
+    ${server.replaceAll("ROOT", root).replaceAll("DAV", folder)}
   }
   server { listen 127.0.0.1:${statusPort}; stub_status; keepalive_timeout 0; }
   ${more}

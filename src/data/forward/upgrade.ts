@@ -1,5 +1,4 @@
 /** WebSocket upgrades: the upstream is asked first, then the client is accepted. */
-import { readFileSync } from "node:fs";
 import type { FieldLine } from "../body.ts";
 import type { Answer } from "../exchange.ts";
 import { Failure } from "../failure.ts";
@@ -42,7 +41,7 @@ export async function forwardWebSocket(plane: Plane, attempt: Attempt, sticky: r
   const opened = await openUpstreamWebSocket({
     connect: "unix" in address ? address : { hostname: address.host, port: address.port },
     ...(wire !== "http" && {
-      tls: { serverName: trust.serverName, rejectUnauthorized: trust.verify, ...(trust.caFile !== undefined && { ca: readFileSync(trust.caFile, "utf8") }) },
+      tls: { serverName: trust.serverName, rejectUnauthorized: trust.verify, ...(trust.ca !== undefined && { ca: trust.ca }) },
     }),
     target: targetToUpstream(exchange, route),
     host: hostToUpstream(exchange, route, member.endpoint.name),
@@ -60,10 +59,15 @@ export async function forwardWebSocket(plane: Plane, attempt: Attempt, sticky: r
   });
   const { endpoint } = member;
   endpoint.inFlight++;
-  const accept = opened.socket.toAccept([...applyEdits(passed, route.responseEdits), ...sticky], ({ bytesIn, code }) => {
+  let upgraded = true;
+  const accept = opened.socket.toAccept([...applyEdits(passed, route.responseEdits), ...sticky], ({ bytesOut, code }) => {
     endpoint.inFlight--;
-    plane.options.ended(exchange, { status: 101, bytesOut: bytesIn, cut: code === 1006 });
+    if (upgraded) plane.options.ended(exchange, { status: 101, bytesOut, cut: code === 1006 });
   });
-  if (!exchange.acceptWebSocket!(accept)) throw new Failure("client_gone", "the client's connection could not be upgraded");
+  upgraded = exchange.acceptWebSocket!(accept);
+  if (!upgraded) {
+    opened.socket.close(1001, "the client is gone");
+    throw new Failure("client_gone", "the client's connection could not be upgraded");
+  }
   return undefined;
 }

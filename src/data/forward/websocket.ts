@@ -96,7 +96,8 @@ class Handshake implements SocketEvents {
   drain(): void {
     if (this.unsent.length === 0 || this.socket === undefined) return;
     const written = this.socket.write(this.unsent);
-    if (written > 0) this.unsent = this.unsent.subarray(written);
+    if (written < 0) return this.close(undefined);
+    this.unsent = this.unsent.subarray(written);
   }
 
   end(): void {

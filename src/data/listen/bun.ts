@@ -77,9 +77,11 @@ export function listenBun(options: BunListenerOptions): Listener {
       sendPings: false,
       perMessageDeflate: false,
       open: (socket: Socket) => socket.data.opened(peerOf(socket)),
-      message: (socket: Socket, data: string | Buffer) => socket.data.message(typeof data === "string" ? data : new Uint8Array(data)),
+      // A Buffer given here is fresh and ours: no copy.
+      message: (socket: Socket, data: string | Buffer) => socket.data.message(data as string | Uint8Array<ArrayBuffer>),
       ping: (socket: Socket, data: Buffer) => socket.data.ping(data),
-      drain: (socket: Socket) => socket.data.drained(),
+      // BUN(1.4.4): drain also comes while bytes still wait; remove the question when it does not.
+      drain: (socket: Socket) => (socket.getBufferedAmount() === 0 ? socket.data.drained() : undefined),
       close: (socket: Socket, code: number, reason: string) => socket.data.closed(code, reason),
     },
   };
@@ -171,7 +173,8 @@ class BunExchange extends Exchange {
 
   acceptWebSocket(accept: WebSocketAccept): boolean {
     const headers = new Headers(accept.fields.map(([name, value]): [string, string] => [name, value]));
-    if (accept.protocol !== undefined) headers.set("Sec-WebSocket-Protocol", accept.protocol);
+    // BUN(1.4.4): without this field Bun picks the client's first offer; "" means none. Remove when it picks none.
+    headers.set("Sec-WebSocket-Protocol", accept.protocol ?? "");
     return this.server.upgrade(this.request, { data: accept, headers });
   }
 }
@@ -227,7 +230,7 @@ async function writePassed(exchange: BunExchange, reply: Extract<Reply, { passed
   copyFields(answer, reply.edits, (lower) => lower !== "content-length" || !body, (name, value) => headers.append(name, value));
   for (const [name, value] of reply.edits.lines) headers.append(name, value);
   for (const [name, value] of reply.fields) headers.append(name, value);
-  const init = { status: answer.status, statusText: answer.reason, headers };
+  const init = { status: answer.status, headers };
   if (!body) {
     // BUN(1.4.4): HEAD without Content-Length gets a false `content-length: 0`; remove when it gets none.
     if (exchange.method === "HEAD" && !headers.has("content-length")) headers.set("Transfer-Encoding", "chunked");
@@ -248,7 +251,8 @@ async function writePassed(exchange: BunExchange, reply: Extract<Reply, { passed
 
 function peerOf(socket: Socket): WebSocketPeer {
   return {
-    send: (data) => socket.send(data) > 0,
+    // `send` returns 0 for an empty message too, so what is queued decides.
+    send: (data) => (socket.send(data), socket.getBufferedAmount() === 0),
     ping: (data) => void socket.ping(data),
     close: (code, reason) => socket.close(code, reason),
     terminate: () => socket.terminate(),

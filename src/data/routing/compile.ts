@@ -28,6 +28,8 @@ export interface CompileContext {
   /** where the admin API listens or would listen: such an upstream never carries traffic (A1) */
   readonly adminAddress: ListenAddress;
   readonly caFile: string | undefined;
+  /** @returns the text of a PEM file. @throws when it cannot be read */
+  readCa(file: string): string;
   readonly clientCa: boolean;
   readonly stickyKey: Uint8Array;
   /** remarks about the rules, for the log */
@@ -46,7 +48,7 @@ export interface Compiled {
   readonly targets: readonly HealthTarget[];
 }
 
-/** @throws Error when a folder of `files` cannot be opened; nothing else can fail on checked rules */
+/** @throws Error when a folder of `files` or a `ca_file` cannot be opened; nothing else can fail on checked rules */
 export function compile(rules: Rules, context: CompileContext): Compiled {
   const hosts = new Map<string, HostTable>();
   const wildcards: { suffix: string; host: HostTable }[] = [];
@@ -156,7 +158,7 @@ function trustOf([top, host, path]: Levels, hostName: string, sentHost: string |
   const caFile = path.ca_file ?? host.ca_file ?? top.ca_file ?? context.caFile;
   const verify = path.verify ?? host.verify ?? top.verify ?? caFile !== undefined;
   const fromHost = sentHost ?? (hostName === defaultHost || hostName.startsWith("*.") ? "" : hostName);
-  return { verify, caFile, serverName: path.server_name ?? fromHost.replace(/:[0-9]+$/, "") };
+  return { verify, caFile, ca: caFile === undefined ? undefined : context.readCa(caFile), serverName: path.server_name ?? fromHost.replace(/:[0-9]+$/, "") };
 }
 
 function compilePool(

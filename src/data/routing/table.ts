@@ -16,6 +16,8 @@ export interface Timeouts {
 export interface Trust {
   readonly verify: boolean;
   readonly caFile: string | undefined;
+  /** its text, read when the table was compiled; every reload reads it anew */
+  readonly ca: string | undefined;
   /** SNI and name to verify */
   readonly serverName: string;
 }

@@ -1,0 +1,14 @@
+/** Every compatibility anchor of this release has a named test: its label stands in brackets in the test's name. */
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+
+const points = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "15", "16", "17", "19", "20", "30"];
+const findings = ["A4", "A5", "A8", "B5", "B6", "B7", "B8", "B9", "B10", "B11", "B12", "B14", "B20", "B22"];
+
+const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]
+  .filter((file) => file !== "anchors.test.ts")
+  .flatMap((file) => readFileSync(`${import.meta.dir}/${file}`, "utf8").split("\n").filter((line) => /^\s*(describe|test)\(/.test(line)));
+
+for (const anchor of [...points, ...findings]) {
+  test(`${anchor} is held by a named test`, () => expect(titles.filter((title) => title.includes(`[${anchor}]`))).not.toEqual([]));
+}
