@@ -48,7 +48,7 @@ function filesOf(call: Call): Files {
   for (const server of servers) checked("--to", server, readServer);
   return {
     servers,
-    main: `proxy_address_http: ${JSON.stringify(from)}\n${call.flags["access-log"] ? "access_log: all\n" : ""}`,
+    main: `proxy_address_http: ${JSON.stringify(from)}\n${adminLine(from, servers)}${call.flags["access-log"] ? "access_log: all\n" : ""}`,
     upstreams: `provider: file
 upstreams:
   DEFAULT:
@@ -58,6 +58,16 @@ upstreams:
 ${servers.map((server) => `          - ${JSON.stringify(server)}\n`).join("")}`,
   };
 }
+
+/** The admin API's default, 127.0.0.1:3000, is where many servers listen; it gives way to those that are named. */
+function adminLine(from: string, servers: string[]): string {
+  const taken = new Set([from, ...servers].map((address) => Number(/:([0-9]+)\/?$/.exec(address)?.[1])));
+  let port = adminPortDefault;
+  while (taken.has(port)) port++;
+  return port === adminPortDefault ? "" : `config_address: 127.0.0.1:${port}\n`;
+}
+
+const adminPortDefault = 3000;
 
 function checked(flag: string, text: string, read: (text: string) => unknown): void {
   try {

@@ -10,7 +10,10 @@ export function run(call: Call): number {
   const all = schemas();
   if (folder === undefined) {
     if (call.operand === undefined) throw new UsageError("schema needs main or upstreams, or --write DIR", "schema");
-    process.stdout.write(schemaText(all[call.operand === "main" ? "main.schema.json" : "upstreams.schema.json"]));
+    const schema = all[call.operand === "main" ? "main.schema.json" : "upstreams.schema.json"];
+    // BUN(1.4.4): process.exit cuts what process.stdout.write still owes a pipe after 64 KiB; console.log does not owe.
+    // Remove when it waits.
+    console.log(schemaText(schema).trimEnd());
     return 0;
   }
   mkdirSync(folder, { recursive: true });

@@ -16,6 +16,7 @@ export async function serve(options: StartOptions, ready?: (running: Running) =>
     console.error(error.message);
     return 1;
   }
+  report = (text) => running.fault(text);
   const stopped = obeySignals(running);
   ready?.(running);
   await stopped;
@@ -40,6 +41,8 @@ function obeySignals(running: Running): Promise<void> {
 }
 
 const faults = new Set<string>();
+/** Where faults go: the log, as soon as there is one. */
+let report = (text: string) => console.error(`aralez: ${text}`);
 
 /**
  * A fault that nobody caught belongs to one request or one timer; all other connections of this process are fine.
@@ -56,5 +59,5 @@ function reportFault(error: unknown): void {
   if (faults.has(message) || faults.size >= distinctFaultsMax) return;
   faults.add(message);
   const stack = error instanceof Error ? (error.stack ?? message) : message;
-  console.error(`aralez: a fault in the proxy itself (it goes on; the same one is not shown again): ${stack}`);
+  report(`a fault in the proxy itself (it goes on; the same one is not shown again): ${stack}`);
 }

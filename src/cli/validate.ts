@@ -1,11 +1,16 @@
 /** The verb `validate` (and `-t`): checks main.yaml, upstreams.yaml and conf.d, and shows every problem at once. */
+import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { loadSettings } from "../config/load-settings.ts";
 import { countProblems, hasErrors, problemsAsJson, renderProblems, type Problem } from "../config/problem.ts";
 import { isProblem, readText } from "../config/read-text.ts";
 import { settle, type Settings } from "../config/settings.ts";
+import { compileSettings } from "../control/reload.ts";
+import { compile } from "../data/routing/compile.ts";
 import { ignoredByOriginal } from "../data/routing/ignored-by-original.ts";
 import { loadRules, placeOfKey, readRuleFiles } from "../data/routing/load-rules.ts";
+import type { Rules } from "../data/routing/rules.ts";
+import { Ledger } from "../data/upstream/ledger.ts";
 import { findConfiguration } from "./find-configuration.ts";
 import { textOf, type Call } from "./verb.ts";
 
@@ -51,12 +56,40 @@ export function inspect(mainFile: string, env: Call["env"]): Inspection {
   const { stickySecondsLegacy } = loaded;
   // A file that could not be read is one problem, not also an empty file.
   const unread = sources.problems.some((problem) => problem.file === sources.main.file);
-  const rules = unread ? [] : loadRules(sources, { settings, folder, env, stickySecondsLegacy }).problems;
+  const checked = unread ? undefined : loadRules(sources, { settings, folder, env, stickySecondsLegacy });
+  const rules = checked ? [...checked.problems, ...remarksOfCompile(checked.rules, settings, sources.main.file)] : [];
   const original = unread ? [] : ignoredByOriginal(sources.main);
   return {
     files: [mainFile, sources.main.file, ...sources.confd.map(({ file }) => file)],
     problems: [...loaded.problems, ...sources.problems, ...rules, ...original],
   };
+}
+
+/** What only compiling the rules shows: routes switched off, redirects without a TLS listener, folders that cannot be opened. */
+function remarksOfCompile(rules: Rules | undefined, settings: Settings, file: string): Problem[] {
+  if (!rules) return [];
+  const remark = (severity: "error" | "warning", message: string): Problem => ({
+    severity,
+    code: severity === "error" ? "file" : "advice",
+    file,
+    line: 1,
+    column: 1,
+    path: "",
+    message,
+  });
+  const remarks: Problem[] = [];
+  try {
+    compile(rules, {
+      ledger: new Ledger(),
+      version: "",
+      ...compileSettings(settings, new Uint8Array(32)),
+      readCa: (name) => readFileSync(name, "utf8"),
+      warn: (text) => remarks.push(remark("warning", text)),
+    });
+  } catch (error) {
+    remarks.push(remark("error", (error as Error).message));
+  }
+  return remarks;
 }
 
 /** While main.yaml has errors, the rules are checked with the defaults, beside the file that it names. */

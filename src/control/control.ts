@@ -39,6 +39,8 @@ export interface Running {
   reload(): Promise<ReloadResult>;
   /** SIGUSR1 */
   reopenLogs(): void;
+  /** Logs a fault of the proxy itself that nobody caught. */
+  fault(text: string): void;
   /**
    * Drains: accepts nothing more, finishes what runs, cuts what is left at the deadline.
    * @param deadlineMs default `graceful_shutdown_timeout_seconds`; resolves when everything is closed
@@ -76,8 +78,8 @@ export async function start(options: StartOptions): Promise<Running> {
   const forwarder = new FetchForwarder({ keepaliveSeconds: () => settings.upstream_keepalive_timeout, loopMark, log: tell });
   const plane = new Plane(planeOptions());
   const folder = options.mainFile ? dirname(options.mainFile) : process.cwd();
-  const key = stickyKey(settings.master_key);
   const listeners: { name: string; url: string; listener: Listener }[] = [];
+  const listening = Promise.withResolvers<void>();
   const reloader = new Reloader({
     plane,
     settings: () => settings,
@@ -85,16 +87,9 @@ export async function start(options: StartOptions): Promise<Running> {
     folder,
     stickySecondsLegacy: options.stickySecondsLegacy,
     ...(options.rules.kind === "text" && { text: options.rules }),
-    compileContext: () => ({
-      healthMethod: settings.hc_method,
-      healthIntervalSeconds: settings.hc_interval,
-      tlsPort: undefined,
-      adminAddress: settings.config_address,
-      caFile: settings.ca_file,
-      clientCa: settings.client_ca !== undefined,
-      stickyKey: key,
-    }),
+    stickyKey: stickyKey(settings.master_key),
     log: tell,
+    listening: listening.promise,
     listeners: () => listeners.map(({ name, url }) => `${name} ${url}`).join(", "),
   });
 
@@ -143,6 +138,7 @@ export async function start(options: StartOptions): Promise<Running> {
     throw error instanceof StartError ? error : new StartError((error as Error).message);
   }
 
+  listening.resolve();
   let stopping: Promise<void> | undefined;
   return {
     listeners: listeners.map(({ name, url }) => ({ name, url })),
@@ -168,6 +164,7 @@ export async function start(options: StartOptions): Promise<Running> {
       return result;
     },
     reopenLogs: () => sinks.reopen(),
+    fault: (text) => log.error("proxy", text),
     stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
       return (stopping ??= shutDown({ deadlineMs, graceMs: settings.grace_period_seconds * 1000, listeners, log, sinks, watching, reloader, forwarder }).finally(() => process.off("exit", flush)));
     },

@@ -29,10 +29,25 @@ export interface ReloaderOptions {
   readonly stickySecondsLegacy?: number | undefined;
   /** rules given as text instead of files */
   readonly text?: { readonly name: string; readonly text: string };
-  readonly compileContext: () => Omit<CompileContext, "ledger" | "version" | "warn" | "readCa">;
+  readonly stickyKey: Uint8Array;
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
+  /** the first summary waits for it */
+  readonly listening: Promise<void>;
   /** one line for the summary: what is being listened on */
   listeners(): string;
+}
+
+/** What the settings contribute to a table. */
+export function compileSettings(settings: Settings, stickyKey: Uint8Array): Omit<CompileContext, "ledger" | "version" | "warn" | "readCa"> {
+  return {
+    healthMethod: settings.hc_method,
+    healthIntervalSeconds: settings.hc_interval,
+    tlsPort: undefined,
+    adminAddress: settings.config_address,
+    caFile: settings.ca_file,
+    clientCa: settings.client_ca !== undefined,
+    stickyKey,
+  };
 }
 
 export class Reloader {
@@ -91,13 +106,13 @@ export class Reloader {
     const { main, confd } = read;
     const { rules, problems } = await parseRules({ main, confd }, { settings: settings(), folder, env, stickySecondsLegacy });
     if (!rules) return { kind: "refused", problems };
-    const { plane, compileContext } = this.#options;
+    const { plane, stickyKey } = this.#options;
     const version = new Bun.CryptoHasher("sha256").update(JSON.stringify(rules)).digest("hex").slice(0, 12);
     const files = new Map<string, string>();
     let compiled: Compiled;
     try {
       compiled = compile(rules, {
-        ...compileContext(),
+        ...compileSettings(settings(), stickyKey),
         readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
         ledger: plane.ledger,
         version,
@@ -142,6 +157,7 @@ export class Reloader {
     const turn = ++this.#summaries;
     const { plane, log, listeners } = this.#options;
     const { table } = plane;
+    await this.#options.listening;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const enough = new Promise<void>((resolve) => (timer = setTimeout(resolve, summaryWaitMs)));
     await Promise.race([this.monitor.settled(), enough]);

@@ -13,8 +13,6 @@ export const upgradeHeadBytesMax = 64 * KIB;
 export const webSocketMessageBytesMax = 64 * MIB + 64 * KIB;
 /** Bytes queued towards one side of a WebSocket before the connection is closed with 1013: one message and its successor. */
 export const webSocketQueueBytesMax = 2 * webSocketMessageBytesMax;
-/** Bytes queued towards a WebSocket client before its upstream is paused. */
-export const webSocketHighWaterBytes = 256 * KIB;
 /** A refused upgrade's body is passed on up to this size. */
 export const webSocketRefusalBytesMax = 64 * KIB;
 /** Log lines waiting for the disk or terminal; more are dropped and counted (the original's figure). */

@@ -154,6 +154,25 @@ describe("files of nginx through the proxy", () => {
   });
 });
 
+describe("nginx reloading its configuration", () => {
+  test("fails no request, although it closes every pooled connection", async () => {
+    await Bun.write(join(nginx.root, "steady.txt"), "steady");
+    const before = await nginx.accepted();
+    const answers: string[] = [];
+    let reloads = 0;
+    const work = async () => {
+      while (reloads < 5 || answers.length < 2_000) {
+        const { status, body } = await through.ask({ target: "/steady.txt" });
+        if (answers.push(`${status} ${body}`) % 300 === 0 && reloads++ < 5) nginx.reload();
+      }
+    };
+    await Promise.all(Array.from({ length: concurrent }, work));
+    expect([...new Set(answers)]).toEqual(["200 steady"]);
+    // It did close them: the counter lives in memory that workers share.
+    expect(await nginx.accepted()).toBeGreaterThan(before + concurrent);
+  });
+});
+
 describe("uploads to nginx through the proxy", () => {
   // nginx puts the whole target below the folder above its root.
   const above = () => join(nginx.root, "..");

@@ -14,6 +14,8 @@ export interface Nginx extends AsyncDisposable {
   /** connections accepted since it started, that of the question itself not counted */
   accepted(): Promise<number>;
   log(): Promise<string>;
+  /** starts a new worker; the old one closes its idle connections and ends */
+  reload(): void;
 }
 
 export interface NginxOptions {
@@ -62,6 +64,7 @@ export async function startNginx({ server = "", more = "" }: NginxOptions = {}):
     root,
     accepted,
     log,
+    reload: () => program.signal("SIGHUP"),
     async [Symbol.asyncDispose]() {
       await program[Symbol.asyncDispose]();
       forget();

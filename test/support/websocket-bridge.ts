@@ -121,7 +121,7 @@ export function startBridge(
         result.answer.eachField((name, value) => fields.push([name, value]));
         const accept = result.socket.toAccept(fields, (about) => ends.push(about));
         const headers = new Headers(accept.fields.map(([name, value]): [string, string] => [name, value]));
-        // BUN(1.4.4): without this field Bun takes the client's first subprotocol by itself; an empty one means none.
+        // BUN(1.4.4): without this field Bun takes the client's first subprotocol by itself; an empty one means none; remove when it takes none.
         headers.set("Sec-WebSocket-Protocol", accept.protocol ?? "");
         if (!server.upgrade(request, { data: accept, headers }))
           result.socket.close(1001, "client could not be upgraded");

@@ -132,7 +132,7 @@ export class Errand {
     throw failure;
   }
 
-  // By node:net, not Bun.connect: BUN(1.4.4): a Bun.connect in progress cannot be given up, so that each check of a
+  // By node:net. BUN(1.4.4): a Bun.connect in progress cannot be given up, so that each check of a
   // host that drops SYNs would hold a file descriptor for two minutes. Remove when it takes an AbortSignal.
   #open(where: Where, host: string, tls: TlsTerms | undefined, boundMs?: number): Promise<Socket> {
     return new Promise((resolve, reject) => {

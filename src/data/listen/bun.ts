@@ -56,7 +56,7 @@ export function listenBun(options: BunListenerOptions): Listener {
         // The idle timeout would also cut a request that its upstream is slow to answer; our own timers take over.
         server.timeout(request, 0);
         const reply = await options.handle(exchange);
-        // BUN(1.4.4): after a successful upgrade Bun wants no Response; undefined is its documented way.
+        // After a successful upgrade Bun wants no Response; undefined is its documented way, which its types do not know.
         if (!reply) return undefined as unknown as Response;
         return await write(exchange, reply, draining);
       } catch (error) {
@@ -80,7 +80,7 @@ export function listenBun(options: BunListenerOptions): Listener {
       // A Buffer given here is fresh and ours: no copy.
       message: (socket: Socket, data: string | Buffer) => socket.data.message(data as string | Uint8Array<ArrayBuffer>),
       ping: (socket: Socket, data: Buffer) => socket.data.ping(data),
-      // BUN(1.4.4): drain also comes while bytes still wait; remove the question when it does not.
+      // BUN(1.4.4): drain also comes while bytes still wait; remove when it does not.
       drain: (socket: Socket) => (socket.getBufferedAmount() === 0 ? socket.data.drained() : undefined),
       close: (socket: Socket, code: number, reason: string) => socket.data.closed(code, reason),
     },

@@ -99,7 +99,7 @@ function compileRoute(
   const admin = own.servers?.find((server) => isAdmin(server.address, context.adminAddress));
   if (admin) {
     context.warn(
-      `route ${name} is switched off: its server ${showAddress(admin.address)} is this proxy's own admin address (config_address), which the public must never reach`,
+      `route ${name} is switched off: its server ${showAddress(admin.address)} is this proxy's own admin address (config_address), which the public must never reach; if that is a server of yours, give config_address another port`,
     );
     return undefined;
   }
