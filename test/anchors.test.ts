@@ -7,8 +7,13 @@ const findings = ["A4", "A5", "A8", "B5", "B6", "B7", "B8", "B9", "B10", "B11", 
 
 const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]
   .filter((file) => file !== "anchors.test.ts")
-  .flatMap((file) => readFileSync(`${import.meta.dir}/${file}`, "utf8").split("\n").filter((line) => /^\s*(describe|test)\(/.test(line)));
+  .flatMap((file) =>
+    readFileSync(`${import.meta.dir}/${file}`, "utf8")
+      .split("\n")
+      .filter((line) => /^\s*(describe|test)\(/.test(line)),
+  );
 
 for (const anchor of [...points, ...findings]) {
-  test(`${anchor} is held by a named test`, () => expect(titles.filter((title) => title.includes(`[${anchor}]`))).not.toEqual([]));
+  test(`${anchor} is held by a named test`, () =>
+    expect(titles.filter((title) => title.includes(`[${anchor}]`))).not.toEqual([]));
 }

@@ -33,14 +33,43 @@ export function describeChanges(before: Outline, after: Outline): string {
   const count = (sign: string, noun: string, n: number) => {
     if (n > 0) parts.push(sign + plural(n, noun));
   };
-  const missing = (from: Iterable<string>, has: (name: string) => boolean) => [...from].filter((name) => !has(name)).length;
-  count("+", "host", missing(after.hosts, (name) => before.hosts.has(name)));
-  count("-", "host", missing(before.hosts, (name) => after.hosts.has(name)));
-  count("+", "route", missing(after.routes.keys(), (name) => before.routes.has(name)));
-  count("~", "route", [...after.routes].filter(([name, hash]) => before.routes.has(name) && before.routes.get(name) !== hash).length);
-  count("-", "route", missing(before.routes.keys(), (name) => after.routes.has(name)));
-  count("+", "server", missing(after.servers, (name) => before.servers.has(name)));
-  count("-", "server", missing(before.servers, (name) => after.servers.has(name)));
+  const missing = (from: Iterable<string>, has: (name: string) => boolean) =>
+    [...from].filter((name) => !has(name)).length;
+  count(
+    "+",
+    "host",
+    missing(after.hosts, (name) => before.hosts.has(name)),
+  );
+  count(
+    "-",
+    "host",
+    missing(before.hosts, (name) => after.hosts.has(name)),
+  );
+  count(
+    "+",
+    "route",
+    missing(after.routes.keys(), (name) => before.routes.has(name)),
+  );
+  count(
+    "~",
+    "route",
+    [...after.routes].filter(([name, hash]) => before.routes.has(name) && before.routes.get(name) !== hash).length,
+  );
+  count(
+    "-",
+    "route",
+    missing(before.routes.keys(), (name) => after.routes.has(name)),
+  );
+  count(
+    "+",
+    "server",
+    missing(after.servers, (name) => before.servers.has(name)),
+  );
+  count(
+    "-",
+    "server",
+    missing(before.servers, (name) => after.servers.has(name)),
+  );
   return parts.length === 0 ? "nothing" : parts.join(", ");
 }
 

@@ -4,10 +4,9 @@ import { dirname } from "node:path";
 import { renderProblem, renderProblems, type Problem } from "../config/problem.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/settings.ts";
-import { FetchForwarder } from "../data/forward/http.ts";
 import { openFileTree } from "../data/forward/files.ts";
 import { handle } from "../data/handle.ts";
-import { listenBun, type Listener } from "../data/listen/bun.ts";
+import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { handleFiles } from "../data/listen/files.ts";
 import { AccessLog } from "../data/observe/access-log.ts";
 import { recordOf } from "../data/observe/record.ts";
@@ -18,6 +17,7 @@ import { AddressSet, showListen, type ListenAddress } from "../lib/address.ts";
 import { describe } from "../lib/cause.ts";
 import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
+import { openForwarders, openListener, type Forwarders } from "./engines.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -62,7 +62,7 @@ export async function start(options: StartOptions): Promise<Running> {
   const access = new AccessLog(settings.access_log, settings.access_log_format, sinks.access);
   const loopMark = `aralez-${crypto.randomUUID().slice(0, 13)}`;
   const planeOptions = (): PlaneOptions => ({
-    forwarder,
+    ...forwarders,
     trustedProxies: new AddressSet(settings.trusted_proxies),
     loopMark,
     retryAfterSeconds: Math.max(1, Math.ceil(settings.hc_interval)),
@@ -71,11 +71,14 @@ export async function start(options: StartOptions): Promise<Running> {
   });
   const ended = (exchange: Exchange, ending: Ending) => {
     if (ending.failure) {
-      log.warn("answer", `cut after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`);
+      log.warn(
+        "answer",
+        `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`,
+      );
     }
     if (access.wants(ending.status, ending.cut)) access.write(recordOf(exchange, ending));
   };
-  const forwarder = new FetchForwarder({ keepaliveSeconds: () => settings.upstream_keepalive_timeout, loopMark, log: tell });
+  const forwarders = openForwarders(() => settings, loopMark, tell);
   const plane = new Plane(planeOptions());
   const folder = options.mainFile ? dirname(options.mainFile) : process.cwd();
   const listeners: { name: string; url: string; listener: Listener }[] = [];
@@ -108,30 +111,32 @@ export async function start(options: StartOptions): Promise<Running> {
     }
     await warmUp();
     const first = await reloader.load();
-    if (first.kind !== "applied") throw new StartError(first.kind === "refused" ? renderProblems(first.problems) : "no rules");
-    for (const engine of ["upstream_engine", "listener_engine"] as const) {
-      if (settings[engine] === "socket") log.warn("config", `${engine}: socket is not part of this version; auto is used`);
-    }
+    if (first.kind !== "applied")
+      throw new StartError(first.kind === "refused" ? renderProblems(first.problems) : "no rules");
     for (const problem of [...options.problems, ...first.problems]) tellProblem(problem, tell);
-    listeners.push(listen("http", settings.proxy_address_http, {
-      handle: (exchange) => handle(plane, exchange),
-      ended: (exchange, ending) => plane.options.ended(exchange, ending),
-      settings: () => settings,
-      log,
-    }));
-    if (settings.file_server_address && settings.file_server_folder) {
-      const tree = openTree(settings.file_server_folder);
-      listeners.push(listen("files", settings.file_server_address, {
-        handle: (exchange) => handleFiles(tree, exchange, tell),
+    listeners.push(
+      listen("http", settings.proxy_address_http, {
+        handle: (exchange) => handle(plane, exchange),
         ended: (exchange, ending) => plane.options.ended(exchange, ending),
         settings: () => settings,
         log,
-      }));
+      }),
+    );
+    if (settings.file_server_address && settings.file_server_folder) {
+      const tree = openTree(settings.file_server_folder);
+      listeners.push(
+        listen("files", settings.file_server_address, {
+          handle: (exchange) => handleFiles(tree, exchange, tell),
+          ended: (exchange, ending) => plane.options.ended(exchange, ending),
+          settings: () => settings,
+          log,
+        }),
+      );
     }
   } catch (error) {
     watching?.stop();
     reloader.stop();
-    forwarder.close();
+    closeForwarders(forwarders);
     await Promise.all(listeners.map(({ listener }) => listener.close()));
     sinks.close();
     process.off("exit", flush);
@@ -154,7 +159,7 @@ export async function start(options: StartOptions): Promise<Running> {
           access.sink = sinks.access;
           old.close();
         }
-        if (differ(before, settings, "upstream_keepalive_timeout")) forwarder.close();
+        if (differ(before, settings, "upstream_keepalive_timeout")) closeForwarders(forwarders);
         log.level = settings.log_level;
         access.change(settings.access_log, settings.access_log_format);
         plane.options = planeOptions();
@@ -166,7 +171,16 @@ export async function start(options: StartOptions): Promise<Running> {
     reopenLogs: () => sinks.reopen(),
     fault: (text) => log.error("proxy", text),
     stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
-      return (stopping ??= shutDown({ deadlineMs, graceMs: settings.grace_period_seconds * 1000, listeners, log, sinks, watching, reloader, forwarder }).finally(() => process.off("exit", flush)));
+      return (stopping ??= shutDown({
+        deadlineMs,
+        graceMs: settings.grace_period_seconds * 1000,
+        listeners,
+        log,
+        sinks,
+        watching,
+        reloader,
+        forwarders,
+      }).finally(() => process.off("exit", flush)));
     },
   };
 }
@@ -180,28 +194,28 @@ function openTree(folder: string) {
 }
 
 interface ListenOptions {
-  handle: Parameters<typeof listenBun>[0]["handle"];
-  ended: Parameters<typeof listenBun>[0]["ended"];
+  handle: ListenerOptions["handle"];
+  ended: ListenerOptions["ended"];
   settings(): Settings;
   log: Log;
 }
 
 function listen(name: string, address: ListenAddress, { handle, ended, settings, log }: ListenOptions) {
+  const failed = (error: unknown) =>
+    log.error("proxy", `a fault of the proxy itself: ${(error as Error)?.stack ?? error}`);
   try {
-    const listener = listenBun({
-      address,
-      timeouts() {
-        const { idle, body, write } = settings().client_timeouts;
-        return { idleSeconds: idle, bodyMs: body * 1000, writeMs: write * 1000 };
-      },
-      handle,
-      ended,
-      failed: (error) => log.error("proxy", `a fault of the proxy itself: ${(error as Error)?.stack ?? error}`),
-    });
+    const listener = openListener(settings, { address, handle, ended, failed }, (level, target, text) =>
+      log[level](target, text),
+    );
     return { name, url: listener.url, listener };
   } catch (error) {
     throw new StartError(`Cannot listen on ${showListen(address)}: ${describe(error)}`);
   }
+}
+
+function closeForwarders({ forwarder, tunnels }: Forwarders): void {
+  forwarder.close();
+  tunnels.close();
 }
 
 /**
@@ -209,7 +223,9 @@ function listen(name: string, address: ListenAddress, { handle, ended, settings,
  * One at start, to an address that refuses at once, makes the later ones safe.
  */
 async function warmUp(): Promise<void> {
-  await fetch("http://localhost/", { unix: "/nonexistent/aralez.sock", proxy: false } as BunFetchRequestInit).catch(() => {});
+  await fetch("http://localhost/", { unix: "/nonexistent/aralez.sock", proxy: false } as BunFetchRequestInit).catch(
+    () => {},
+  );
 }
 
 /** @returns the settings with what may change applied, or undefined when nothing may be changed */
@@ -241,7 +257,9 @@ const reloadable = [
 function applyReloadable(before: Settings, after: Settings, log: PlaneOptions["log"]): Settings {
   const merged = { ...before };
   for (const key of reloadable) Object.assign(merged, { [key]: after[key] });
-  const fixed = (Object.keys({ ...before, ...after }) as (keyof Settings)[]).filter((key) => !reloadable.includes(key as never) && differ(before, after, key));
+  const fixed = (Object.keys({ ...before, ...after }) as (keyof Settings)[]).filter(
+    (key) => !reloadable.includes(key as never) && differ(before, after, key),
+  );
   if (fixed.length > 0) log("warn", "config", `changed in main.yaml but needs a restart: ${fixed.join(", ")}`);
   return merged;
 }
@@ -269,10 +287,19 @@ interface ShutDown {
   sinks: LogSinks;
   watching: Watching | undefined;
   reloader: Reloader;
-  forwarder: FetchForwarder;
+  forwarders: Forwarders;
 }
 
-async function shutDown({ deadlineMs, graceMs, listeners, log, sinks, watching, reloader, forwarder }: ShutDown): Promise<void> {
+async function shutDown({
+  deadlineMs,
+  graceMs,
+  listeners,
+  log,
+  sinks,
+  watching,
+  reloader,
+  forwarders,
+}: ShutDown): Promise<void> {
   if (graceMs > 0) await Bun.sleep(graceMs);
   log.info("proxy", `stopping: ${listeners.reduce((sum, { listener }) => sum + listener.open, 0)} open`);
   watching?.stop();
@@ -286,7 +313,7 @@ async function shutDown({ deadlineMs, graceMs, listeners, log, sinks, watching, 
   clearTimeout(timer);
   // Idle keep-alive connections outlive a drain; they end here.
   await Promise.all(listeners.map(({ listener }) => listener.close()));
-  forwarder.close();
+  closeForwarders(forwarders);
   log.info("proxy", "stopped");
   sinks.close();
 }

@@ -15,7 +15,12 @@ import { HealthMonitor } from "./health/monitor.ts";
 import { parseRules, type RuleSources } from "./parse.ts";
 
 export type ReloadResult =
-  | { readonly kind: "applied"; readonly version: string; readonly changes: string; readonly problems: readonly Problem[] }
+  | {
+      readonly kind: "applied";
+      readonly version: string;
+      readonly changes: string;
+      readonly problems: readonly Problem[];
+    }
   | { readonly kind: "same" }
   | { readonly kind: "refused"; readonly problems: readonly Problem[] };
 
@@ -38,7 +43,10 @@ export interface ReloaderOptions {
 }
 
 /** What the settings contribute to a table. */
-export function compileSettings(settings: Settings, stickyKey: Uint8Array): Omit<CompileContext, "ledger" | "version" | "warn" | "readCa"> {
+export function compileSettings(
+  settings: Settings,
+  stickyKey: Uint8Array,
+): Omit<CompileContext, "ledger" | "version" | "warn" | "readCa"> {
   return {
     healthMethod: settings.hc_method,
     healthIntervalSeconds: settings.hc_interval,
@@ -104,7 +112,10 @@ export class Reloader {
     this.#lastSources = fingerprint;
     if (read.problems.length > 0) return { kind: "refused", problems: read.problems };
     const { main, confd } = read;
-    const { rules, problems } = await parseRules({ main, confd }, { settings: settings(), folder, env, stickySecondsLegacy });
+    const { rules, problems } = await parseRules(
+      { main, confd },
+      { settings: settings(), folder, env, stickySecondsLegacy },
+    );
     if (!rules) return { kind: "refused", problems };
     const { plane, stickyKey } = this.#options;
     const version = new Bun.CryptoHasher("sha256").update(JSON.stringify(rules)).digest("hex").slice(0, 12);
@@ -121,7 +132,10 @@ export class Reloader {
     } catch (error) {
       // A folder or CA file went away between the check and now.
       const message = (error as Error).message;
-      return { kind: "refused", problems: [{ severity: "error", code: "file", file: main.file, line: 1, column: 1, path: "", message }] };
+      return {
+        kind: "refused",
+        problems: [{ severity: "error", code: "file", file: main.file, line: 1, column: 1, path: "", message }],
+      };
     }
     const { table, targets } = compiled;
     const after = outline(rules);
@@ -175,6 +189,10 @@ export class Reloader {
     const rest = down.size > shown.length ? `; and ${down.size - shown.length} more` : "";
     const state = down.size === 0 ? "all servers up or not checked" : `down: ${shown.join("; ")}${rest}`;
     if (turn !== this.#summaries) return;
-    log("info", "rules", `version ${version} in force: ${listeners()}, ${plural(hosts, "host")}, ${plural(table.routes.length, "route")}, ${plural(members, "member")}, ${state}; changed: ${changes}`);
+    log(
+      "info",
+      "rules",
+      `version ${version} in force: ${listeners()}, ${plural(hosts, "host")}, ${plural(table.routes.length, "route")}, ${plural(members, "member")}, ${state}; changed: ${changes}`,
+    );
   }
 }

@@ -13,16 +13,33 @@ import type { Member, Pool } from "./upstream/pool.ts";
 import { stickyLine, stickyMember } from "./upstream/sticky.ts";
 
 /** Methods whose repetition means the same as one request (RFC 9110 9.2.2, and the safe ones of the registry). */
-const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"]);
+const idempotent: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "OPTIONS",
+  "PUT",
+  "DELETE",
+  "PROPFIND",
+  "REPORT",
+  "SEARCH",
+  "QUERY",
+]);
 
 /** @returns undefined when the exchange became a WebSocket */
-export async function deliver(plane: Plane, exchange: Exchange, route: Route, table: Table): Promise<Reply | undefined> {
+export async function deliver(
+  plane: Plane,
+  exchange: Exchange,
+  route: Route,
+  table: Table,
+): Promise<Reply | undefined> {
   if (route.files) {
     const reply = await route.files.answer(exchange, restOfPath(exchange.target, route.path));
     return { ...reply, fields: applyEdits(reply.fields, route.responseEdits) };
   }
   const pool = route.pool!;
-  const upgrading = isWebSocketUpgrade(exchange);
+  const websocket = isWebSocketUpgrade(exchange);
+  // Whatever carries plain requests, a tunnel needs a connection of our own.
+  const forwarder = exchange.upgrade === undefined ? plane.options.forwarder : plane.options.tunnels;
   const body = exchange.body && new KeptBody(exchange.body, route.retryBodyBytesMax);
   const tried: Member[] = [];
   plane.retryBudget.countRequest(performance.now());
@@ -35,21 +52,38 @@ export async function deliver(plane: Plane, exchange: Exchange, route: Route, ta
     const beganMs = performance.now();
     member.health.beginTrial(beganMs);
     try {
-      const sticky = route.stickySeconds > 0 ? [stickyLine(pool, member, exchange.field("cookie"), route.stickySeconds, exchange.secure)] : [];
-      const attempt = { exchange, route, member, body: body?.attempt() };
-      const answer = upgrading ? await forwardWebSocket(plane, attempt, sticky) : await plane.options.forwarder.forward(attempt);
+      const sticky =
+        route.stickySeconds > 0
+          ? [stickyLine(pool, member, exchange.field("cookie"), route.stickySeconds, exchange.secure)]
+          : [];
+      const again = () => (mayReplay(exchange, body) ? { body: body?.attempt() } : undefined);
+      const attempt = { exchange, route, member, body: body?.attempt(), again };
+      const answer = websocket ? await forwardWebSocket(plane, attempt, sticky) : await forwarder.forward(attempt);
       exchange.upstreamMs = performance.now() - beganMs;
       member.health.succeeded();
       exchange.failure = undefined;
       if (!answer) return undefined;
-      return { passed: answer, status: answer.status, edits: route.responseEdits, fields: sticky } satisfies PassedReply;
+      if (answer.tunnel) {
+        exchange.acceptTunnel!(answer, route.responseEdits, sticky);
+        return undefined;
+      }
+      return {
+        passed: answer,
+        status: answer.status,
+        edits: route.responseEdits,
+        fields: sticky,
+      } satisfies PassedReply;
     } catch (error) {
-      const failure = error instanceof Failure ? error : new Failure("bad_answer", `${member.endpoint.name}: ${(error as Error)?.message ?? error}`);
+      const failure =
+        error instanceof Failure
+          ? error
+          : new Failure("bad_answer", `${member.endpoint.name}: ${(error as Error)?.message ?? error}`);
       exchange.failure = failure;
       settle(plane, member, failure);
       if (!mayRepeat(plane, exchange, failure, body, tried.length, route, table)) break;
       // A lone member that dropped a kept-alive connection gets the one replay that section 14 allows.
-      if (failure.code === "early_reset" && tried.length === 1 && pool.members.length === 1 && exchange.tries === 1) tried.length = 0;
+      if (failure.code === "early_reset" && tried.length === 1 && pool.members.length === 1 && exchange.tries === 1)
+        tried.length = 0;
     }
   }
   body?.cancel();
@@ -75,11 +109,23 @@ function settle(plane: Plane, member: Member, failure: Failure): void {
   }
 }
 
-function mayRepeat(plane: Plane, exchange: Exchange, failure: Failure, body: KeptBody | undefined, tries: number, route: Route, table: Table): boolean {
+function mayRepeat(
+  plane: Plane,
+  exchange: Exchange,
+  failure: Failure,
+  body: KeptBody | undefined,
+  tries: number,
+  route: Route,
+  table: Table,
+): boolean {
   if (failure.reach === "final" || tries > route.retries) return false;
-  if (body && !body.repeatable) return false;
-  if (failure.reach === "unanswered" && !idempotent.has(exchange.method)) return false;
+  if (failure.reach === "unanswered" ? !mayReplay(exchange, body) : body && !body.repeatable) return false;
   return plane.retryBudget.take(performance.now(), table.retryBudgetPercent);
+}
+
+/** The method means the same twice, and its body is kept. */
+function mayReplay(exchange: Exchange, body: KeptBody | undefined): boolean {
+  return idempotent.has(exchange.method) && (!body || body.repeatable);
 }
 
 /** Our own answer after the last failure. What went wrong inside is for the log, never for the client. */
@@ -87,7 +133,12 @@ function refusal(plane: Plane, exchange: Exchange, pool: Pool): Reply {
   const { failure } = exchange;
   if (!failure) {
     const causes = pool.members.map((member) => `${member.endpoint.name} ${member.health.cause}`.trim()).join("; ");
-    return refuse(503, "no upstream server is available", [["Retry-After", String(plane.options.retryAfterSeconds)]], `all members are down: ${causes}`);
+    return refuse(
+      503,
+      "no upstream server is available",
+      [["Retry-After", String(plane.options.retryAfterSeconds)]],
+      `all members are down: ${causes}`,
+    );
   }
   const words: Partial<Record<number, string>> = {
     400: "the request body is not valid",
@@ -97,9 +148,19 @@ function refusal(plane: Plane, exchange: Exchange, pool: Pool): Reply {
     504: "the upstream server did not answer in time",
   };
   if (failure.code === "unsupported") return refuse(501, "the upstream cannot be asked this way", [], failure.message);
-  return refuse(failure.status, words[failure.status] ?? "the request failed", [], `${failure.code}: ${failure.message}`);
+  return refuse(
+    failure.status,
+    words[failure.status] ?? "the request failed",
+    [],
+    `${failure.code}: ${failure.message}`,
+  );
 }
 
 function isWebSocketUpgrade(exchange: Exchange): boolean {
-  return exchange.method === "GET" && exchange.acceptWebSocket !== undefined && hasToken(exchange.field("upgrade"), "websocket") && hasToken(exchange.field("connection"), "upgrade");
+  return (
+    exchange.method === "GET" &&
+    exchange.acceptWebSocket !== undefined &&
+    hasToken(exchange.field("upgrade"), "websocket") &&
+    hasToken(exchange.field("connection"), "upgrade")
+  );
 }

@@ -6,6 +6,9 @@
 import type { Body, FieldLine } from "./body.ts";
 import type { Failure } from "./failure.ts";
 import type { HeaderEdits } from "./headers/edits.ts";
+import type { SocketEvents } from "./wire/dial.ts";
+import type { Output } from "./wire/output.ts";
+import type { Transport } from "./wire/transport.ts";
 import type { Route } from "./routing/table.ts";
 import type { Member } from "./upstream/pool.ts";
 
@@ -36,6 +39,15 @@ export abstract class Exchange {
   abstract onClientGone(act: () => void): void;
   /** The engine can turn this connection into a WebSocket. */
   abstract acceptWebSocket?(accept: WebSocketAccept): boolean;
+
+  /** The engine can splice this connection to an upstream's after a 101 (RFC 9110 7.8). */
+  acceptTunnel?(answer: Answer, edits: HeaderEdits, fields: readonly FieldLine[]): void;
+  /** The engine can pass an interim answer (1xx) on. */
+  interim?(answer: Answer): void;
+  /** the protocols that the request asks for on this connection and that this engine can offer; undefined = none */
+  get upgrade(): string | undefined {
+    return undefined;
+  }
 
   // What the pipeline learns.
   readonly startedMs = performance.now();
@@ -101,6 +113,18 @@ export interface Answer {
   field(name: string): string | undefined;
   eachField(visit: FieldVisitor): void;
   readonly body: Body | undefined;
+  /** an accepted upgrade: the upstream's connection */
+  readonly tunnel?: Tunnel | undefined;
+}
+
+/** An upgrade that the upstream accepted: its connection carries bytes of another protocol now. */
+export interface Tunnel {
+  readonly transport: Transport;
+  readonly out: Output;
+  /** bytes that came with the 101 */
+  readonly early: Buffer | undefined;
+  /** puts the tunnel's ears in place */
+  listen(events: SocketEvents): void;
 }
 
 /** What a client is to get. */

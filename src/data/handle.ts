@@ -37,7 +37,8 @@ export async function handle(plane: Plane, exchange: Exchange): Promise<Reply | 
 /** Who asks, and under which id. */
 function identify(plane: Plane, exchange: Exchange): void {
   const sent = exchange.field("x-request-id");
-  exchange.id = sent !== undefined && sent.length <= requestIdCharsMax && /^[\x21-\x7e]+$/.test(sent) ? sent : crypto.randomUUID();
+  exchange.id =
+    sent !== undefined && sent.length <= requestIdCharsMax && /^[\x21-\x7e]+$/.test(sent) ? sent : crypto.randomUUID();
   const trusted = plane.options.trustedProxies;
   exchange.client = exchange.peer;
   if (trusted.empty || !trusted.has(exchange.peer)) return;
@@ -54,7 +55,10 @@ function identify(plane: Plane, exchange: Exchange): void {
 /** Host and target checks, then the route. */
 function arrive(table: Table, exchange: Exchange): Route | Reply {
   const { method, authority, target } = exchange;
-  if (method === "CONNECT" || method === "TRACE") return refuse(405, `the method ${method} is not served here`, [["Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"]]);
+  if (method === "CONNECT" || method === "TRACE")
+    return refuse(405, `the method ${method} is not served here`, [
+      ["Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"],
+    ]);
   if (authority !== undefined) {
     const read = readAuthority(authority);
     if (!read) return refuse(400, "the Host is not valid");

@@ -19,6 +19,8 @@ export interface Ending {
 
 export interface PlaneOptions {
   readonly forwarder: Forwarder;
+  /** carries requests that ask for another protocol */
+  readonly tunnels: Forwarder;
   readonly trustedProxies: AddressSet;
   /** our CDN-Loop id, made at start */
   readonly loopMark: string;

@@ -47,6 +47,18 @@ export function nominatedBy(connection: string | undefined): ReadonlySet<string>
   return names;
 }
 
+/**
+ * The protocols of an `Upgrade` field that a proxy may pass on: HTTP/2 and TLS on the same connection would take the
+ * requests behind it out of our sight (RFC 9110 7.8, CVE class "h2c smuggling").
+ * @returns undefined when none is left
+ */
+export function passableUpgrade(field: string | undefined): string | undefined {
+  if (field === undefined) return undefined;
+  const tokens = field.split(",").map((token) => token.trim());
+  const passable = tokens.filter((token) => token !== "" && !/^(h2c?|tls\/.*|http\/.*)$/i.test(token));
+  return passable.length === 0 ? undefined : passable.join(", ");
+}
+
 /** True when a comma-separated field holds the token, letter case aside. */
 export function hasToken(value: string | undefined, token: string): boolean {
   if (value === undefined) return false;

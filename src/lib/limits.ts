@@ -113,3 +113,31 @@ export const webSocketSliceBytes = 64 * KIB;
 export const webSocketRefusalWaitMs = 5_000;
 /** Distinct faults of the proxy itself that are reported; a message that holds a request's data could be new each time. */
 export const distinctFaultsMax = 200;
+/** One write of the byte engines: a head and the first bytes of its body. */
+export const outputBufferBytes = 64 * KIB;
+/** How often connections are looked over for timeouts. */
+export const sweepMs = 200;
+/** Idle upstream connections above `upstream_keepalive_pool_size` are closed at this age, never at once. */
+export const surplusIdleMs = 4_000;
+/** Answers of status 1xx before the final one. */
+export const interimAnswersMax = 16;
+/** Head of an upstream's answer. */
+export const answerHeadBytesMax = 256 * KIB;
+/** Field lines of a request or an answer. */
+export const fieldLinesMax = 1_000;
+/** Bytes of the next requests that may wait on a connection while one is answered. */
+export const pipelinedBytesMax = 64 * KIB;
+/** After an early answer so many bytes of the request are read and dropped, so that the client sees the answer. */
+export const lingerBytesMax = MIB;
+/** … and for so long. */
+export const lingerMs = 2_000;
+/** Chunk extensions of one body, dropped unread: some clients sign each chunk in one, nobody sends more. */
+export const chunkExtensionBytesMax = 4 * KIB;
+/** Trailer section of one body; a gRPC status message may take half of it. */
+export const trailerBytesMax = 16 * KIB;
+export const trailerLinesMax = 100;
+/**
+ * A client that has closed its sending side waits so long for more of its answer, then it counts as gone: to us it looks
+ * like one that left, and an upstream must not work for nobody.
+ */
+export const halfClosedMs = 5_000;

@@ -133,7 +133,13 @@ describe("a kept body", () => {
 });
 
 describe("a stream as a body", () => {
-  const options = { length: -1, silenceMs: 0, onSilence: "body_timeout", onCut: "body_cut", source: "the test" } as const;
+  const options = {
+    length: -1,
+    silenceMs: 0,
+    onSilence: "body_timeout",
+    onCut: "body_cut",
+    source: "the test",
+  } as const;
   const stream = (...chunks: string[]) =>
     new ReadableStream<Uint8Array>({
       start(controller) {
@@ -144,12 +150,18 @@ describe("a stream as a body", () => {
   const outcome = (body: Body) =>
     new Promise<string>((resolve) => {
       let text = "";
-      body.start({ write: (chunk) => ((text += Buffer.from(chunk).toString()), true), end: () => resolve(text), fail: (failure) => resolve(`${failure.code} after ${text}`) });
+      body.start({
+        write: (chunk) => ((text += Buffer.from(chunk).toString()), true),
+        end: () => resolve(text),
+        fail: (failure) => resolve(`${failure.code} after ${text}`),
+      });
     });
 
   test("arrives whole", async () => expect(await outcome(new StreamBody(stream("a", "b"), options))).toBe("ab"));
-  test("shorter than its Content-Length is cut, not complete", async () => expect(await outcome(new StreamBody(stream("a", "b"), { ...options, length: 3 }))).toBe("body_cut after ab"));
-  test("longer than its Content-Length is cut too", async () => expect(await outcome(new StreamBody(stream("a", "b"), { ...options, length: 1 }))).toBe("body_cut after ab"));
+  test("shorter than its Content-Length is cut, not complete", async () =>
+    expect(await outcome(new StreamBody(stream("a", "b"), { ...options, length: 3 }))).toBe("body_cut after ab"));
+  test("longer than its Content-Length is cut too", async () =>
+    expect(await outcome(new StreamBody(stream("a", "b"), { ...options, length: 1 }))).toBe("body_cut after ab"));
   test("silent for too long fails with its code", async () => {
     const silent = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(Buffer.from("a")) });
     expect(await outcome(new StreamBody(silent, { ...options, silenceMs: 50 }))).toBe("body_timeout after a");

@@ -30,7 +30,8 @@ describe("the path that matching sees", () => {
     ["/...", "/..."],
     ["/.well-known/x", "/.well-known/x"],
   ];
-  for (const [raw, normal] of same) test(`${JSON.stringify(raw)} is matched as ${normal}`, () => expect(normalisePath(raw)).toBe(normal));
+  for (const [raw, normal] of same)
+    test(`${JSON.stringify(raw)} is matched as ${normal}`, () => expect(normalisePath(raw)).toBe(normal));
 
   for (const raw of ["", "a", "*", "/a\0b", "/a%00b", "/a%0ab", "/a%7f", "/a\x1fb", "/a#b", "/\x7f"]) {
     test(`${JSON.stringify(raw)} is refused`, () => expect(normalisePath(raw)).toBeUndefined());

@@ -8,7 +8,14 @@ const ejection = { maxFails: 3, failMs: 1000 };
 
 function member(port: number, weight = 1, sticky = ""): Member {
   const endpoint = new Endpoint({ host: "127.0.0.1", port });
-  return { endpoint, health: new Health(endpoint, undefined, ejection), healthKey: String(port), weight, protocol: "http", stickyId: sticky };
+  return {
+    endpoint,
+    health: new Health(endpoint, undefined, ejection),
+    healthKey: String(port),
+    weight,
+    protocol: "http",
+    stickyId: sticky,
+  };
 }
 
 function picks(pool: Pool, n: number, nowMs = 0): number[] {
@@ -93,12 +100,17 @@ describe("passive ejection", () => {
 describe("the sticky cookie", () => {
   const key = stickyKey("a master key");
   const on = (path: string, ...ports: number[]) =>
-    new Pool(ports.map((port) => member(port, 1, stickyId(key, "a.test", path, `127.0.0.1:${port}`))), { next: 0 });
+    new Pool(
+      ports.map((port) => member(port, 1, stickyId(key, "a.test", path, `127.0.0.1:${port}`))),
+      { next: 0 },
+    );
   const value = (line: readonly [string, string]) => line[1].split(";")[0]!;
 
   test("has the original's attributes, and Secure only on TLS", () => {
     const pool = on("/", 1, 2);
-    expect(stickyLine(pool, pool.members[0]!, undefined, 600, false)[1]).toMatch(/^backend_id=[0-9a-f]{32}; Path=\/; Max-Age=600; HttpOnly; SameSite=Lax$/);
+    expect(stickyLine(pool, pool.members[0]!, undefined, 600, false)[1]).toMatch(
+      /^backend_id=[0-9a-f]{32}; Path=\/; Max-Age=600; HttpOnly; SameSite=Lax$/,
+    );
     expect(stickyLine(pool, pool.members[0]!, undefined, 600, true)[1]).toEndWith("; Secure");
   });
   test("finds its member again, also under another key order of the rules", () => {
@@ -108,7 +120,9 @@ describe("the sticky cookie", () => {
   test("means nothing on another path or under another key", () => {
     const line = stickyLine(on("/", 1), on("/", 1).members[0]!, undefined, 600, false);
     expect(stickyMember(on("/secret", 1), value(line))).toBeUndefined();
-    expect(stickyId(stickyKey("other"), "a.test", "/", "127.0.0.1:1")).not.toBe(stickyId(key, "a.test", "/", "127.0.0.1:1"));
+    expect(stickyId(stickyKey("other"), "a.test", "/", "127.0.0.1:1")).not.toBe(
+      stickyId(key, "a.test", "/", "127.0.0.1:1"),
+    );
   });
   test("keeps the ids of other routes of the host, bounded, and sends nothing back that it did not make", () => {
     const root = on("/", 1, 2);
@@ -117,7 +131,9 @@ describe("the sticky cookie", () => {
     const both = value(stickyLine(api, api.members[1]!, first, 600, false));
     expect(stickyMember(root, both)).toBe(root.members[0]);
     expect(stickyMember(api, both)).toBe(api.members[1]);
-    expect(value(stickyLine(api, api.members[0]!, `backend_id=<script>.${"x".repeat(32)}`, 600, false))).toMatch(/^backend_id=[0-9a-f]{32}$/);
+    expect(value(stickyLine(api, api.members[0]!, `backend_id=<script>.${"x".repeat(32)}`, 600, false))).toMatch(
+      /^backend_id=[0-9a-f]{32}$/,
+    );
     let cookie: string | undefined;
     for (let i = 0; i < 20; i++) {
       const pool = on(`/p${i}`, 1);

@@ -18,11 +18,15 @@ function site(): string {
   return folder;
 }
 
-const get = (port: number, target: string, lines = "", method = "GET") => raw(port, `${method} ${target} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n${lines}\r\n`);
+const get = (port: number, target: string, lines = "", method = "GET") =>
+  raw(port, `${method} ${target} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n${lines}\r\n`);
 
 test("`files` serves a folder below the route's path, with the route's headers", async () => {
   const folder = site();
-  await using proxy = await startProxy(`upstreams: { a.test: { paths: { "/static": { files: "${folder}", client_headers: ["X-Site: yes", "-ETag"] } } } }`, { access_log: "all" });
+  await using proxy = await startProxy(
+    `upstreams: { a.test: { paths: { "/static": { files: "${folder}", client_headers: ["X-Site: yes", "-ETag"] } } } }`,
+    { access_log: "all" },
+  );
   const css = await get(proxy.port, "/static/a.css");
   expect(css.status).toBe(200);
   expect(css.body).toBe("a { color: red }");
@@ -34,7 +38,14 @@ test("`files` serves a folder below the route's path, with the route's headers",
   expect((await get(proxy.port, "/static")).status).toBe(301);
   expect((await get(proxy.port, "/static/sub?x=1")).fields).toContainEqual(["location", "/static/sub/?x=1"]);
   expect((await get(proxy.port, "/%73tatic/a.css")).status).toBe(200);
-  for (const attack of ["/static/.secret", "/static/passwd", "/static/..%2f..%2fetc/passwd", "/static/%2e%2e/%2e%2e/etc/passwd", "/static//etc/passwd", "/static/a.css/"]) {
+  for (const attack of [
+    "/static/.secret",
+    "/static/passwd",
+    "/static/..%2f..%2fetc/passwd",
+    "/static/%2e%2e/%2e%2e/etc/passwd",
+    "/static//etc/passwd",
+    "/static/a.css/",
+  ]) {
     expect([400, 404]).toContain((await get(proxy.port, attack)).status);
   }
   expect((await get(proxy.port, "/static/a.css", "", "POST")).status).toBe(405);

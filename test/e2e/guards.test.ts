@@ -79,7 +79,10 @@ describe("the configuration of the original's manual [3]", () => {
       const { fields } = origins[0]!.answer;
       expect(fields).toContainEqual(["access-control-allow-origin", "*"]);
       expect(fields).toContainEqual(["x-proxy-from", "Aralez"]);
-      expect((await ask(proxy, "/foo/x?q=1", host)).answer.fields).toContainEqual(["location", "https://myhost.mydomain.com/foo/x?q=1"]);
+      expect((await ask(proxy, "/foo/x?q=1", host)).answer.fields).toContainEqual([
+        "location",
+        "https://myhost.mydomain.com/foo/x?q=1",
+      ]);
       expect((await ask(proxy, "/.well-known/acme-challenge/token", host)).origin).toBe("d");
       expect((await ask(proxy, "/", "other.test")).status).toBe(name.includes("top level") ? 404 : 301);
       await proxy.logged(/not in force.*rate_limit/);
@@ -135,11 +138,14 @@ upstreams:
 
 test("a route to the proxy's own admin address is switched off with a warning that names it, the rest loads (A1)", async () => {
   await using up = await startOrigin();
-  await using proxy = await startProxy(`
+  await using proxy = await startProxy(
+    `
 upstreams:
   DEFAULT: { paths: { "/": { servers: ["127.0.0.1:3999"] } } }
   a.test: { paths: { "/": { servers: ["${up.address}"] } } }
-`, { config_address: { hostname: "0.0.0.0", port: 3999 } });
+`,
+    { config_address: { hostname: "0.0.0.0", port: 3999 } },
+  );
   expect((await ask(proxy, "/conf", "unknown.test")).status).toBe(404);
   expect((await ask(proxy, "/", "a.test")).status).toBe(200);
   await proxy.logged(/route DEFAULT\/ is switched off: its server 127.0.0.1:3999 is this proxy's own admin address/);

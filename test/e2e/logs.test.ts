@@ -12,22 +12,37 @@ describe("the access log [30]", () => {
   test("has the original's line, also at log_level error, with tokens redacted", async () => {
     await using up = await startOrigin();
     await using proxy = await startProxy(rules(up.address), { access_log: "all", log_level: "error" });
-    await raw(proxy.port, "GET /x?araleztoken=geheim&y=1 HTTP/1.1\r\nHost: a.test\r\nUser-Agent: curl/8\r\nConnection: close\r\n\r\n");
+    await raw(
+      proxy.port,
+      "GET /x?araleztoken=geheim&y=1 HTTP/1.1\r\nHost: a.test\r\nUser-Agent: curl/8\r\nConnection: close\r\n\r\n",
+    );
     const line = await proxy.logged(/access - /);
-    expect(line).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO access - 200, GET \/x\?araleztoken=\*\*\*&y=1, Host: a\.test, client: 127\.0\.0\.1, version: HTTP\/1\.1, useragent: curl\/8$/);
+    expect(line).toMatch(
+      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO access - 200, GET \/x\?araleztoken=\*\*\*&y=1, Host: a\.test, client: 127\.0\.0\.1, version: HTTP\/1\.1, useragent: curl\/8$/,
+    );
     expect(proxy.log()).not.toContain("geheim");
   });
   test("as JSON has Caddy's keys and ours", async () => {
     await using up = await startOrigin();
     await using proxy = await startProxy(rules(up.address), { access_log: "all", access_log_format: "json" });
-    await raw(proxy.port, "POST /x HTTP/1.1\r\nHost: a.test\r\nX-Request-Id: r1\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
+    await raw(
+      proxy.port,
+      "POST /x HTTP/1.1\r\nHost: a.test\r\nX-Request-Id: r1\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+    );
     const line = JSON.parse(await proxy.logged(/"logger":"http.log.access"/));
     expect(line).toMatchObject({
       level: "info",
       msg: "handled request",
       status: 200,
       bytes_read: 5,
-      request: { remote_ip: "127.0.0.1", client_ip: "127.0.0.1", proto: "HTTP/1.1", method: "POST", host: "a.test", uri: "/x" },
+      request: {
+        remote_ip: "127.0.0.1",
+        client_ip: "127.0.0.1",
+        proto: "HTTP/1.1",
+        method: "POST",
+        host: "a.test",
+        uri: "/x",
+      },
       route: "a.test/",
       upstream: up.address,
       request_id: "r1",
@@ -38,15 +53,20 @@ describe("the access log [30]", () => {
   });
   test("`error` writes only failures and answers cut short, which the log explains", async () => {
     await using up = await startRawOrigin((socket, data) => {
-      if (data.toString().startsWith("HEAD")) return void socket.end("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-      if (data.toString().includes("/cut")) return void socket.end(`HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello`);
+      if (data.toString().startsWith("HEAD"))
+        return void socket.end("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+      if (data.toString().includes("/cut"))
+        return void socket.end(`HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhello`);
       socket.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
     });
     await using proxy = await startProxy(rules(up.address), { access_log: "error" });
-    for (const target of ["/fine", "/cut", "/%00"]) await raw(proxy.port, `GET ${target} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n`);
+    for (const target of ["/fine", "/cut", "/%00"])
+      await raw(proxy.port, `GET ${target} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n`);
     await proxy.logged(/access - 400, GET \/%00/);
     await proxy.logged(/access - 200, GET \/cut/);
-    await proxy.logged(/cut after 5 bytes, host: a.test, route: a.test\/.*ended after 5 of 1000000 bytes|the answer of/);
+    await proxy.logged(
+      /cut after 5 bytes, host: a.test, route: a.test\/.*ended after 5 of 1000000 bytes|the answer of/,
+    );
     expect(proxy.log()).not.toContain("GET /fine");
   });
   test("is off by default, and each answer of our own still has its one line", async () => {
@@ -62,7 +82,10 @@ describe("the access log [30]", () => {
   test("cannot be forged by what a client sends", async () => {
     await using up = await startOrigin();
     await using proxy = await startProxy(rules(up.address), { access_log: "all" });
-    await raw(proxy.port, "GET /x HTTP/1.1\r\nHost: a.test\r\nUser-Agent: a\t, Host: forged.test, client: 6.6.6.6\r\nConnection: close\r\n\r\n");
+    await raw(
+      proxy.port,
+      "GET /x HTTP/1.1\r\nHost: a.test\r\nUser-Agent: a\t, Host: forged.test, client: 6.6.6.6\r\nConnection: close\r\n\r\n",
+    );
     const line = await proxy.logged(/access - 200/);
     expect(line).not.toContain("\t");
     expect(line.indexOf("Host: a.test, client: 127.0.0.1")).toBeLessThan(line.indexOf("forged.test"));
@@ -87,9 +110,14 @@ test("reopening after the file was moved away writes a new one", async () => {
 test("with error_log, warnings and errors go there, the rest to log_file", async () => {
   await using up = await startOrigin();
   const errors = `/tmp/aralez-errors-${process.pid}.txt`;
-  await using proxy = await startProxy(rules(up.address), { error_log: { path: errors, sizeMiB: 0, keep: 1, compress: false } });
+  await using proxy = await startProxy(rules(up.address), {
+    error_log: { path: errors, sizeMiB: 0, keep: 1, compress: false },
+  });
   proxy.write("nonsense: 1\n");
-  await until(() => existsSync(errors) && /error: unknown key|nonsense/.test(readFileSync(errors, "utf8")), "the error");
+  await until(
+    () => existsSync(errors) && /error: unknown key|nonsense/.test(readFileSync(errors, "utf8")),
+    "the error",
+  );
   expect(proxy.log()).not.toContain("nonsense");
   expect(proxy.log()).toContain("in force");
   await Bun.file(errors).delete();

@@ -10,15 +10,26 @@ import { raw } from "../support/raw.ts";
 setDefaultTimeout(60_000);
 
 test("max_header_bytes decides: 60 KiB of fields pass by default, 70 KiB get 431", async () => {
-  await using up = await startOrigin((request, response) => void response.end(String(request.headers["x-big"]?.length)));
+  await using up = await startOrigin(
+    (request, response) => void response.end(String(request.headers["x-big"]?.length)),
+  );
   using folder = temporaryFolder();
   const port = freePort();
   // The origin is a node:http server with a limit of its own; curl -I style big fields stop at the proxy.
   writeFileSync(join(folder.path, "main.yaml"), `proxy_address_http: 127.0.0.1:${port}\n`);
-  writeFileSync(join(folder.path, "upstreams.yaml"), `upstreams: { DEFAULT: { paths: { "/": { servers: ["${up.address}"] }, "/r": { redirect_to: "https://x.test" } } } }\n`);
+  writeFileSync(
+    join(folder.path, "upstreams.yaml"),
+    `upstreams: { DEFAULT: { paths: { "/": { servers: ["${up.address}"] }, "/r": { redirect_to: "https://x.test" } } } }\n`,
+  );
   await using proxy = new Started(["-c", "main.yaml"], { cwd: folder.path });
-  const ask = (bytes: number) => raw(port, `GET /r HTTP/1.1\r\nHost: a.test\r\nX-Big: ${"x".repeat(bytes)}\r\nConnection: close\r\n\r\n`);
-  await proxy.until("an answer", () => ask(1).then((answer) => answer.status === 301, () => false));
+  const ask = (bytes: number) =>
+    raw(port, `GET /r HTTP/1.1\r\nHost: a.test\r\nX-Big: ${"x".repeat(bytes)}\r\nConnection: close\r\n\r\n`);
+  await proxy.until("an answer", () =>
+    ask(1).then(
+      (answer) => answer.status === 301,
+      () => false,
+    ),
+  );
   expect((await ask(60 * 1024)).status).toBe(301);
   expect((await ask(70 * 1024)).status).toBe(431);
 });
@@ -32,7 +43,11 @@ test("3,000 hosts load, and reload while requests are answered without a pause",
   writeFileSync(join(folder.path, "main.yaml"), `proxy_address_http: 127.0.0.1:${port}\n`);
   writeFileSync(join(folder.path, "upstreams.yaml"), rules(3000));
   await using proxy = new Started(["-c", "main.yaml"], { cwd: folder.path });
-  const ask = (host: string) => raw(port, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`).then((answer) => answer.status, () => 0);
+  const ask = (host: string) =>
+    raw(port, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`).then(
+      (answer) => answer.status,
+      () => 0,
+    );
   await proxy.until("an answer", async () => (await ask("h2999.test")) === 200);
   expect(await ask("h3000.test")).toBe(404);
   writeFileSync(join(folder.path, "upstreams.yaml"), rules(3001));
@@ -77,9 +92,19 @@ listener_tasks_per_fd: 1
 max_retries: 4
 `,
   );
-  writeFileSync(join(folder.path, "upstreams.yaml"), `provider: file\nupstreams: { DEFAULT: { paths: { "/": { servers: ["${up.address}"] } } } }\n`);
+  writeFileSync(
+    join(folder.path, "upstreams.yaml"),
+    `provider: file\nupstreams: { DEFAULT: { paths: { "/": { servers: ["${up.address}"] } } } }\n`,
+  );
   await using proxy = new Started(["-c", "main.yaml"], { cwd: folder.path });
-  await proxy.until("an answer", async () => (await raw(port, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").then((answer) => answer.status, () => 0)) === 200);
+  await proxy.until(
+    "an answer",
+    async () =>
+      (await raw(port, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").then(
+        (answer) => answer.status,
+        () => 0,
+      )) === 200,
+  );
   await proxy.until("the note", () => /work_stealing/.test(proxy.out));
   expect(proxy.out).not.toMatch(/ ERROR /);
   expect(proxy.out + proxy.err).not.toContain("910517d9");

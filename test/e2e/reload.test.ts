@@ -17,14 +17,16 @@ afterAll(async () => {
   await Promise.all([one.close(), two.close()]);
 });
 
-const rules = (origin: Origin, host = "a.test") => `upstreams: { ${host}: { paths: { "/": { servers: ["${origin.address}"] } } } }\n`;
+const rules = (origin: Origin, host = "a.test") =>
+  `upstreams: { ${host}: { paths: { "/": { servers: ["${origin.address}"] } } } }\n`;
 
 async function goes(proxy: TestProxy, host = "a.test"): Promise<string> {
   const answer = await raw(proxy.port, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
   return answer.fields.find(([name]) => name === "x-origin")?.[1] ?? String(answer.status);
 }
 
-const follows = (proxy: TestProxy, to: string, host?: string) => until(async () => (await goes(proxy, host)) === to, `${host ?? "a.test"} to go to ${to}; log:\n${proxy.log()}`);
+const follows = (proxy: TestProxy, to: string, host?: string) =>
+  until(async () => (await goes(proxy, host)) === to, `${host ?? "a.test"} to go to ${to}; log:\n${proxy.log()}`);
 
 describe("an edit of upstreams.yaml is followed [20] [B9]", () => {
   test("when it is written in place, through an empty moment", async () => {
@@ -44,7 +46,10 @@ describe("an edit of upstreams.yaml is followed [20] [B9]", () => {
   test("when a symlink above it is swapped", async () => {
     await using proxy = await startProxy(rules(one));
     const { folder } = proxy;
-    for (const [name, origin] of [["v1", one], ["v2", two]] as const) {
+    for (const [name, origin] of [
+      ["v1", one],
+      ["v2", two],
+    ] as const) {
       mkdirSync(join(folder, name));
       writeFileSync(join(folder, name, "upstreams.yaml"), rules(origin));
     }
@@ -88,7 +93,10 @@ describe("conf.d [4]", () => {
   test("a bad file leaves the running rules in force and names itself and the line, once", async () => {
     await using proxy = await startProxy(rules(one));
     mkdirSync(join(proxy.folder, "conf.d"));
-    writeFileSync(join(proxy.folder, "conf.d", "bad.yaml"), `b.test:\n  paths:\n    "/":\n      serverz: ["127.0.0.1:1"]\n`);
+    writeFileSync(
+      join(proxy.folder, "conf.d", "bad.yaml"),
+      `b.test:\n  paths:\n    "/":\n      serverz: ["127.0.0.1:1"]\n`,
+    );
     const line = await proxy.logged(/bad\.yaml:4:7: error:/);
     expect(line).toContain("serverz");
     expect(line).toContain("did you mean `servers`");
@@ -103,7 +111,9 @@ describe("conf.d [4]", () => {
 });
 
 test("a bad file at the start is refused with every error; a bad edit changes nothing", async () => {
-  expect(startProxy("upstreams: { a.test: { paths: { '/': { servers: ['127.0.0.1'] } } } }")).rejects.toThrow(/port is missing/);
+  expect(startProxy("upstreams: { a.test: { paths: { '/': { servers: ['127.0.0.1'] } } } }")).rejects.toThrow(
+    /port is missing/,
+  );
   await using proxy = await startProxy(rules(one));
   proxy.write("upstreams: [this is not a map\n");
   await proxy.logged(/error: /);
@@ -112,7 +122,9 @@ test("a bad file at the start is refused with every error; a bad edit changes no
 
 test("the summary says what changed", async () => {
   await using proxy = await startProxy(rules(one));
-  await proxy.logged(/in force: http http:\/\/127.0.0.1:\d+, 1 host, 1 route, 1 member, .*changed: \+1 host, \+1 route, \+1 server/);
+  await proxy.logged(
+    /in force: http http:\/\/127.0.0.1:\d+, 1 host, 1 route, 1 member, .*changed: \+1 host, \+1 route, \+1 server/,
+  );
   await proxy.apply(`${rules(two)}`);
   await proxy.logged(/changed: ~1 route, \+1 server, -1 server/);
 });
@@ -151,7 +163,8 @@ test("reloads under load lose no request [B8]", async () => {
   const clients = Array.from({ length: 8 }, async () => {
     while (!stop) {
       const response = await fetch(proxy.url, { headers: { Host: "a.test" } }).catch((error: Error) => error.message);
-      if (typeof response === "string" || response.status !== 200) failures.push(typeof response === "string" ? response : String(response.status));
+      if (typeof response === "string" || response.status !== 200)
+        failures.push(typeof response === "string" ? response : String(response.status));
       else await response.text();
       done++;
     }

@@ -8,7 +8,14 @@ let origins: Record<string, Origin>;
 let proxy: TestProxy;
 
 beforeAll(async () => {
-  origins = Object.fromEntries(await Promise.all(["root", "foo", "bar", "secret", "wild", "deep", "fallback"].map(async (name) => [name, await startOrigin(echo(name))])));
+  origins = Object.fromEntries(
+    await Promise.all(
+      ["root", "foo", "bar", "secret", "wild", "deep", "fallback"].map(async (name) => [
+        name,
+        await startOrigin(echo(name)),
+      ]),
+    ),
+  );
   const at = (name: string) => `["${origins[name]!.address}"]`;
   proxy = await startProxy(`
 provider: file
@@ -46,7 +53,10 @@ afterAll(async () => {
 
 /** Sends one raw request and names the origin that answered, or the status. */
 async function goes(target: string, host: string | null = "a.test", version = "1.1"): Promise<string> {
-  const answer = await raw(proxy.port, `GET ${target} HTTP/${version}\r\n${host === null ? "" : `Host: ${host}\r\n`}Connection: close\r\n\r\n`);
+  const answer = await raw(
+    proxy.port,
+    `GET ${target} HTTP/${version}\r\n${host === null ? "" : `Host: ${host}\r\n`}Connection: close\r\n\r\n`,
+  );
   const origin = answer.fields.find(([name]) => name === "x-origin");
   return origin ? origin[1] : String(answer.status);
 }
@@ -123,7 +133,8 @@ describe("a host, letter case, final dot, port and IPv6 aside [5] [B22]", () => 
     ["a_b.test", "fallback"],
   ];
   for (const [host, to, version] of cases) {
-    test(`${host === null ? `missing in HTTP/${version}` : JSON.stringify(host)} goes to ${to}`, async () => expect(await goes("/", host, version)).toBe(to));
+    test(`${host === null ? `missing in HTTP/${version}` : JSON.stringify(host)} goes to ${to}`, async () =>
+      expect(await goes("/", host, version)).toBe(to));
   }
   test("twice in one request is refused", async () => {
     const answer = await raw(proxy.port, "GET / HTTP/1.1\r\nHost: a.test\r\nHost: b.test\r\n\r\n");
@@ -142,18 +153,25 @@ describe("without a route [7]", () => {
     expect(proxy.log().split("find-me-1")).toHaveLength(2);
   });
   test("a request id that could break a log line is replaced", async () => {
-    const answer = await raw(proxy.port, `GET /other HTTP/1.1\r\nHost: noroot.test\r\nX-Request-Id: ${"x".repeat(500)}\r\n\r\n`);
+    const answer = await raw(
+      proxy.port,
+      `GET /other HTTP/1.1\r\nHost: noroot.test\r\nX-Request-Id: ${"x".repeat(500)}\r\n\r\n`,
+    );
     expect(answer.fields.find(([name]) => name === "x-request-id")![1]).toMatch(/^[0-9a-f-]{36}$/);
   });
   for (const status of [404, 421, 502, 503]) {
     test(`unmatched_status: ${status} decides`, async () => {
-      await using other = await startProxy(`unmatched_status: ${status}\nupstreams: { a.test: { paths: { "/": { redirect_to: "https://b.test" } } } }\n`);
+      await using other = await startProxy(
+        `unmatched_status: ${status}\nupstreams: { a.test: { paths: { "/": { redirect_to: "https://b.test" } } } }\n`,
+      );
       expect((await raw(other.port, "GET / HTTP/1.1\r\nHost: b.test\r\n\r\n")).status).toBe(status);
     });
   }
   test("TRACE gets 405; CONNECT, which names no path, 400 from the parser or 405", async () => {
     expect((await raw(proxy.port, "TRACE / HTTP/1.1\r\nHost: a.test\r\n\r\n")).status).toBe(405);
-    expect([400, 405]).toContain((await raw(proxy.port, "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n")).status);
+    expect([400, 405]).toContain(
+      (await raw(proxy.port, "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n")).status,
+    );
   });
 });
 

@@ -7,7 +7,8 @@ import { echo, startOrigin, startRawOrigin } from "../support/origins.ts";
 import { startProxy, until } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
-const rules = (address: string, more = "") => `upstreams: { a.test: { paths: { "/": { servers: ["${address}"]${more && `, ${more}`} } } } }`;
+const rules = (address: string, more = "") =>
+  `upstreams: { a.test: { paths: { "/": { servers: ["${address}"]${more && `, ${more}`} } } } }`;
 const headers = { Host: "a.test" };
 
 describe("a body", () => {
@@ -32,7 +33,10 @@ describe("a body", () => {
   test("without a known length is chunked both ways", async () => {
     await using up = await startOrigin();
     await using proxy = await startProxy(rules(up.address));
-    const answer = await raw(proxy.port, "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    const answer = await raw(
+      proxy.port,
+      "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    );
     expect(answer.status).toBe(200);
     expect(up.requests[0]!.body.toString()).toBe("hello");
     expect(up.requests[0]!.headers["transfer-encoding"]).toBe("chunked");
@@ -46,7 +50,10 @@ describe("a body", () => {
   });
   test("of an encoding is passed on untouched", async () => {
     const packed = Bun.gzipSync(Buffer.from("hello"));
-    await using up = await startOrigin((_, response) => void response.writeHead(200, { "Content-Encoding": "gzip", "Content-Length": packed.length }).end(packed));
+    await using up = await startOrigin(
+      (_, response) =>
+        void response.writeHead(200, { "Content-Encoding": "gzip", "Content-Length": packed.length }).end(packed),
+    );
     await using proxy = await startProxy(rules(up.address));
     const response = await fetch(proxy.url, { headers, decompress: false } as RequestInit);
     expect(response.headers.get("content-encoding")).toBe("gzip");
@@ -81,7 +88,11 @@ test("every method reaches the upstream as it is, or is refused", async () => {
   await using proxy = await startProxy(rules(up.address, "healthcheck: false"));
   for (const method of METHODS) {
     const before = up.requests.length;
-    const answer = await raw(proxy.port, `${method} /m HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`, 2000);
+    const answer = await raw(
+      proxy.port,
+      `${method} /m HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+      2000,
+    );
     if (answer.status === 200 && up.requests.length > before) expect(up.requests.at(-1)!.method).toBe(method);
     else expect([0, 200, 400, 405, 501]).toContain(answer.status);
   }
@@ -173,7 +184,7 @@ describe("a stream", () => {
       taken = socket;
       socket.pause();
     });
-    await using proxy = await startProxy(rules(up.address, "healthcheck: false"));
+    await using proxy = await startProxy(rules(up.address, "healthcheck: false, timeouts: { idle: 3 }"));
     const socket = net.connect(proxy.port, "127.0.0.1");
     socket.on("error", () => {});
     socket.write("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 268435456\r\n\r\n");
@@ -181,7 +192,10 @@ describe("a stream", () => {
     let queued = 0;
     while (queued < 256 && socket.write(chunk)) queued++;
     for (; queued < 256; queued++) {
-      const more = await Promise.race([new Promise((resolve) => socket.once("drain", () => resolve(true))), Bun.sleep(1500).then(() => false)]);
+      const more = await Promise.race([
+        new Promise((resolve) => socket.once("drain", () => resolve(true))),
+        Bun.sleep(1500).then(() => false),
+      ]);
       if (!more) break;
       socket.write(chunk);
     }

@@ -5,10 +5,15 @@ import type { AddressInfo } from "node:net";
 import { startOrigin } from "../support/origins.ts";
 import { startProxy, until } from "../support/proxy.ts";
 
-const rules = (port: number, more = "") => `upstreams: { a.test: { paths: { "/": { servers: ["127.0.0.1:${port}"]${more && `, ${more}`} } } } }`;
+const rules = (port: number, more = "") =>
+  `upstreams: { a.test: { paths: { "/": { servers: ["127.0.0.1:${port}"]${more && `, ${more}`} } } } }`;
 
 async function origin(onConnection: (socket: WebSocket, headers: Record<string, unknown>) => void) {
-  const server = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols: (offered) => ([...offered].includes("chat") ? "chat" : false) });
+  const server = new WebSocketServer({
+    port: 0,
+    host: "127.0.0.1",
+    handleProtocols: (offered) => ([...offered].includes("chat") ? "chat" : false),
+  });
   server.on("connection", (socket, request) => onConnection(socket, request.headers));
   await new Promise((resolve) => server.once("listening", resolve));
   return {
@@ -20,8 +25,10 @@ async function origin(onConnection: (socket: WebSocket, headers: Record<string, 
   };
 }
 
-const open = (port: number, protocols: string[] = []) => new WebSocket(`ws://127.0.0.1:${port}/chat?x=1`, protocols, { headers: { Host: "a.test", "X-Mine": "1" } });
-const message = (socket: WebSocket) => new Promise<string>((resolve) => socket.once("message", (data) => resolve(data.toString())));
+const open = (port: number, protocols: string[] = []) =>
+  new WebSocket(`ws://127.0.0.1:${port}/chat?x=1`, protocols, { headers: { Host: "a.test", "X-Mine": "1" } });
+const message = (socket: WebSocket) =>
+  new Promise<string>((resolve) => socket.once("message", (data) => resolve(data.toString())));
 
 describe("a WebSocket", () => {
   test("echoes text and binary, keeps its subprotocol, tells the upstream who the client is", async () => {
@@ -38,7 +45,12 @@ describe("a WebSocket", () => {
     expect(await message(socket)).toBe("hello");
     socket.send(Buffer.alloc(100_000, 1));
     expect((await message(socket)).length).toBe(100_000);
-    expect(seen).toMatchObject({ host: "a.test", "x-mine": "1", "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "http" });
+    expect(seen).toMatchObject({
+      host: "a.test",
+      "x-mine": "1",
+      "x-forwarded-for": "127.0.0.1",
+      "x-forwarded-proto": "http",
+    });
     const closed = new Promise<number>((resolve) => socket.once("close", resolve));
     socket.close(4001, "bye");
     expect(await closed).toBe(4001);
@@ -74,7 +86,9 @@ describe("a WebSocket", () => {
   });
   test("to a dead upstream fails over to the next one", async () => {
     await using up = await origin((socket) => socket.send("here"));
-    await using proxy = await startProxy(`upstreams: { a.test: { paths: { "/": { healthcheck: false, servers: ["127.0.0.1:1", "127.0.0.1:${up.port}"] } } } }`);
+    await using proxy = await startProxy(
+      `upstreams: { a.test: { paths: { "/": { healthcheck: false, servers: ["127.0.0.1:1", "127.0.0.1:${up.port}"] } } } }`,
+    );
     for (let i = 0; i < 2; i++) {
       const socket = open(proxy.port);
       expect(await message(socket)).toBe("here");

@@ -38,7 +38,27 @@ export class Dice {
 }
 
 /** The edges of buffers and limits, and what lies between. */
-const sizes = [0, 1, 2, 100, 1023, 1024, 4095, 4096, 8192, 16_383, 16_384, 16_385, 32_768, 65_535, 65_536, 65_537, 100_000, 131_072, 200 * 1024];
+const sizes = [
+  0,
+  1,
+  2,
+  100,
+  1023,
+  1024,
+  4095,
+  4096,
+  8192,
+  16_383,
+  16_384,
+  16_385,
+  32_768,
+  65_535,
+  65_536,
+  65_537,
+  100_000,
+  131_072,
+  200 * 1024,
+];
 
 /** The same file as it is written in a target and on disk. */
 const places: readonly (readonly [target: string, path: string])[] = [
@@ -84,13 +104,22 @@ export function anyQuestion(files: readonly ServedFile[], dice: Dice): Question 
   if (kind < 62) return { ...whole, method: "HEAD", expected: nothing };
   if (kind < 66) return { ...whole, target: `${target}.missing`, status: 404, expected: nothing };
   if (kind < 74) {
-    const fields: Record<string, string> = dice.roll(2) ? { "If-None-Match": `"other", ${etag}` } : { "If-Modified-Since": modified };
+    const fields: Record<string, string> = dice.roll(2)
+      ? { "If-None-Match": `"other", ${etag}` }
+      : { "If-Modified-Since": modified };
     return { ...whole, method: dice.roll(4) ? "GET" : "HEAD", fields, status: 304, expected: nothing };
   }
   if (kind < 80) return { ...whole, fields: { "If-None-Match": '"other"' } };
   // nginx answers a range of an empty file with the empty file.
   if (size === 0) return { ...whole, fields: { Range: "bytes=0-" } };
-  if (kind < 82) return { ...whole, fields: { Range: `bytes=${size}-` }, status: 416, contentRange: `bytes */${size}`, expected: nothing };
+  if (kind < 82)
+    return {
+      ...whole,
+      fields: { Range: `bytes=${size}-` },
+      status: 416,
+      contentRange: `bytes */${size}`,
+      expected: nothing,
+    };
   if (kind < 84) return { ...whole, fields: { Range: "bytes=0-0", "If-Range": '"other"' } };
   return partOf(file, dice);
 }
@@ -108,7 +137,13 @@ function partOf({ target, content, etag }: ServedFile, dice: Dice): Question {
         : [`-${size - first}`, first, size - 1];
   const fields: Record<string, string> = { Range: `bytes=${range}` };
   if (dice.roll(2)) fields["If-Range"] = etag;
-  return { target, fields, status: 206, expected: content.subarray(from, to + 1), contentRange: `bytes ${from}-${to}/${size}` };
+  return {
+    target,
+    fields,
+    status: 206,
+    expected: content.subarray(from, to + 1),
+    contentRange: `bytes ${from}-${to}/${size}`,
+  };
 }
 
 /** @returns what is wrong with an answer, or "" */
@@ -116,12 +151,15 @@ export function faultOf(question: Question, answer: Asked): string {
   const { method = "GET", target, fields, status, contentRange } = question;
   const about = `${method} ${target} ${JSON.stringify(fields ?? {})}`;
   if (answer.status !== status) return `${about}: status ${answer.status}, expected ${status}`;
-  if (answer.fields.get("content-range") !== contentRange) return `${about}: Content-Range "${answer.fields.get("content-range")}", expected "${contentRange}"`;
+  if (answer.fields.get("content-range") !== contentRange)
+    return `${about}: Content-Range "${answer.fields.get("content-range")}", expected "${contentRange}"`;
   // The texts of nginx's own error pages are compared with its direct answers only.
   if (status >= 400) return "";
-  if (!answer.body.equals(question.expected)) return `${about}: ${answer.body.length} bytes differ from the ${question.expected.length} expected`;
+  if (!answer.body.equals(question.expected))
+    return `${about}: ${answer.body.length} bytes differ from the ${question.expected.length} expected`;
   const length = answer.fields.get("content-length");
   const expected = method === "HEAD" ? undefined : String(question.expected.length);
-  if (length !== undefined && expected !== undefined && status !== 304 && length !== expected) return `${about}: Content-Length ${length}, expected ${expected}`;
+  if (length !== undefined && expected !== undefined && status !== 304 && length !== expected)
+    return `${about}: Content-Length ${length}, expected ${expected}`;
   return "";
 }

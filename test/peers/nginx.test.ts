@@ -84,33 +84,32 @@ function differences(own: Asked, theirs: Asked): string[] {
 }
 
 describe("files of nginx through the proxy", () => {
-  test(
-    "10,000 requests get the same bytes, statuses and fields as from nginx itself",
-    async () => {
-      const dice = new Dice(20261121);
-      const files = await writeFiles(nginx.root, dice, direct);
-      const questions: Question[] = Array.from({ length: requests }, () => anyQuestion(files, dice));
-      const faults: string[] = [];
-      let next = 0;
-      const work = async () => {
-        for (let at = next++; at < requests && faults.length < 20; at = next++) {
-          const question = questions[at]!;
-          const answer = await through.ask(question);
-          const fault = faultOf(question, answer);
-          if (fault !== "") faults.push(fault);
-          if (at % sampleEvery !== 0) continue;
-          const theirs = await direct.ask(question);
-          const found = differences(answer, theirs);
-          if (!answer.body.equals(theirs.body)) found.push("body");
-          if (found.length > 0) faults.push(`${question.method ?? "GET"} ${question.target} ${JSON.stringify(question.fields ?? {})}: ${found.join(", ")}`);
-        }
-      };
-      await Promise.all(Array.from({ length: concurrent }, work));
-      expect(faults).toEqual([]);
-      expect(proxy.faults()).toBe("");
-    },
-    120_000,
-  );
+  test("10,000 requests get the same bytes, statuses and fields as from nginx itself", async () => {
+    const dice = new Dice(20261121);
+    const files = await writeFiles(nginx.root, dice, direct);
+    const questions: Question[] = Array.from({ length: requests }, () => anyQuestion(files, dice));
+    const faults: string[] = [];
+    let next = 0;
+    const work = async () => {
+      for (let at = next++; at < requests && faults.length < 20; at = next++) {
+        const question = questions[at]!;
+        const answer = await through.ask(question);
+        const fault = faultOf(question, answer);
+        if (fault !== "") faults.push(fault);
+        if (at % sampleEvery !== 0) continue;
+        const theirs = await direct.ask(question);
+        const found = differences(answer, theirs);
+        if (!answer.body.equals(theirs.body)) found.push("body");
+        if (found.length > 0)
+          faults.push(
+            `${question.method ?? "GET"} ${question.target} ${JSON.stringify(question.fields ?? {})}: ${found.join(", ")}`,
+          );
+      }
+    };
+    await Promise.all(Array.from({ length: concurrent }, work));
+    expect(faults).toEqual([]);
+    expect(proxy.faults()).toBe("");
+  }, 120_000);
 
   test("an answer that nginx compresses and sends in chunks arrives as it was sent", async () => {
     for (const size of [1, 10_000, 150_000]) {
@@ -119,7 +118,9 @@ describe("files of nginx through the proxy", () => {
       const question = { target: `/zip/zip-${size}.txt`, fields: { "Accept-Encoding": "gzip" } };
       const [own, theirs] = [await through.ask(question), await direct.ask(question)];
       expect(theirs.fields.get("content-encoding")).toBe("gzip");
-      expect(differences(own, theirs).filter((fault) => !/^(content-length|transfer-encoding):/.test(fault))).toEqual([]);
+      expect(differences(own, theirs).filter((fault) => !/^(content-length|transfer-encoding):/.test(fault))).toEqual(
+        [],
+      );
       expect(own.body.equals(theirs.body)).toBe(true);
       expect(gunzipSync(own.body).toString()).toBe(content);
     }
@@ -137,7 +138,10 @@ describe("files of nginx through the proxy", () => {
   test("a request of several ranges gets both parts", async () => {
     const content = new Dice(7).bytes(5_000);
     await Bun.write(join(nginx.root, "parts.bin"), content);
-    const { status, fields, body } = await through.ask({ target: "/parts.bin", fields: { Range: "bytes=0-99,4000-4099" } });
+    const { status, fields, body } = await through.ask({
+      target: "/parts.bin",
+      fields: { Range: "bytes=0-99,4000-4099" },
+    });
     expect(status).toBe(206);
     expect(fields.get("content-type")).toStartWith("multipart/byteranges; boundary=");
     expect(fields.get("content-length")).toBe(String(body.length));

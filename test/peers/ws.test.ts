@@ -12,16 +12,17 @@ let port: number;
 let proxy: TestProxy;
 let url: string;
 
+// The origin answers upgrades only: a health check would wait in vain.
 const rules = (about = "") => `
 client_headers: ["X-Through: proxy"]
 upstreams:
-  DEFAULT: { paths: { "/": { servers: ["127.0.0.1:${port}"]${about} } } }
+  DEFAULT: { paths: { "/": { healthcheck: false, servers: ["127.0.0.1:${port}"]${about} } } }
 `;
 
 beforeAll(async () => {
   pathOf("node");
   ({ origin, port } = await startOrigin());
-  proxy = await startProxy(rules(), { hc_method: "GET" });
+  proxy = await startProxy(rules());
   url = `ws://127.0.0.1:${proxy.port}`;
 });
 
@@ -57,7 +58,9 @@ describe("a WebSocket between two programs on node's ws", () => {
       { binary: false, length: 0, hash: sha1(""), text: "" },
       { binary: true, length: 0, hash: sha1(""), text: "" },
     ]);
-    expect(done.list.slice(5).map((message: { text: string }) => message.text)).toEqual(Array.from({ length: 500 }, (_, i) => `message ${i}`));
+    expect(done.list.slice(5).map((message: { text: string }) => message.text)).toEqual(
+      Array.from({ length: 500 }, (_, i) => `message ${i}`),
+    );
     expect(done.close).toEqual({ code: 1000, reason: "done" });
   });
 
@@ -73,7 +76,14 @@ describe("a WebSocket between two programs on node's ws", () => {
 
   test("carries pings both ways, and each side gets its pong", async () => {
     const path = "/ping";
-    const done = await runClient(`${url}${path}`, { steps: [["ping", "from client"], ["pongs", 1], ["pings", 1], ["close", 1000, ""]] });
+    const done = await runClient(`${url}${path}`, {
+      steps: [
+        ["ping", "from client"],
+        ["pongs", 1],
+        ["pings", 1],
+        ["close", 1000, ""],
+      ],
+    });
     expect(done.pongs).toEqual(["from client"]);
     expect(done.pings).toEqual(["from origin"]);
     await origin.event((e) => e.event === "ping" && e.path === path && e.data === "from client");
@@ -89,6 +99,12 @@ describe("a WebSocket between two programs on node's ws", () => {
     expect([done.error, done.protocol]).toEqual([undefined, chosen]);
   });
 
+  test("has no subprotocol when the server chose none of those offered", async () => {
+    // Node's ws takes that for a fault; a proxy that chose for the server would hide it.
+    const done = await runClient(`${url}/echo?protocol=`, { protocols: ["chat"], steps: [["close", 1000, ""]] });
+    expect(done.error).toBe("Server sent no subprotocol");
+  });
+
   test("shows the client what the server's 101 says, with the rules' own headers", async () => {
     const done = await runClient(`${url}/echo?a=1`, { steps: [["close", 1000, ""]] });
     expect(done.headers["x-path"]).toBe("/echo?a=1");
@@ -97,7 +113,10 @@ describe("a WebSocket between two programs on node's ws", () => {
   });
 
   test("tells the server who asks", async () => {
-    await runClient(`${url}/who`, { headers: { Cookie: "a=1", Origin: "http://page.test", "X-Own": "yes" }, steps: [["close", 1000, ""]] });
+    await runClient(`${url}/who`, {
+      headers: { Cookie: "a=1", Origin: "http://page.test", "X-Own": "yes" },
+      steps: [["close", 1000, ""]],
+    });
     const { headers } = await origin.event((e) => e.event === "request" && e.path === "/who");
     expect(headers).toMatchObject({
       host: `127.0.0.1:${proxy.port}`,
@@ -157,7 +176,11 @@ describe("a server that refuses the upgrade", () => {
   test.each(["length", "chunked", "close"])("is heard with status, headers and body (%s)", async (framing) => {
     const { refused } = await runClient(`${url}/refuse/403?framing=${framing}&body=${"members only ".repeat(10)}`);
     expect(refused).toMatchObject({ status: 403, body: "members only ".repeat(10).trimEnd(), cut: false });
-    expect(refused.headers).toMatchObject({ "x-why": "because", "set-cookie": ["a=1", "b=2"], "content-type": "text/plain" });
+    expect(refused.headers).toMatchObject({
+      "x-why": "because",
+      "set-cookie": ["a=1", "b=2"],
+      "content-type": "text/plain",
+    });
   });
 
   test("with a redirect is not followed", async () => {
@@ -178,21 +201,43 @@ describe("large messages", () => {
     ["1 MiB", 1 << 20],
     ["64 MiB", 64 << 20],
   ])("of %s go there and back", async (_, bytes) => {
-    const done = await runClient(`${url}/echo`, { steps: [["binary", bytes, 7], ["messages", 1], ["close", 1000, ""]] });
+    const done = await runClient(`${url}/echo`, {
+      steps: [
+        ["binary", bytes, 7],
+        ["messages", 1],
+        ["close", 1000, ""],
+      ],
+    });
     expect(done.error).toBeUndefined();
     expect(done.list).toEqual([{ binary: true, length: bytes, hash: sha1(Buffer.alloc(bytes, 7)), text: "" }]);
     expect(done.close.code).toBe(1000);
   });
 
   test("of 1 MiB as text go there and back", async () => {
-    const done = await runClient(`${url}/echo`, { steps: [["long text", 1 << 19], ["messages", 1], ["close", 1000, ""]] });
+    const done = await runClient(`${url}/echo`, {
+      steps: [
+        ["long text", 1 << 19],
+        ["messages", 1],
+        ["close", 1000, ""],
+      ],
+    });
     expect(done.list).toMatchObject([{ binary: false, length: 1 << 20, hash: sha1("ä".repeat(1 << 19)) }]);
   });
 
   test("above the bound end the connection with 1009, and others go on", async () => {
     const done = await runClient(`${url}/count`, { steps: [["binary", 70 << 20, 1]] });
     expect([1006, 1009]).toContain(done.close.code);
-    expect((await runClient(`${url}/echo`, { steps: [["text", "still here"], ["messages", 1], ["close", 1000, ""]] })).messages).toBe(1);
+    expect(
+      (
+        await runClient(`${url}/echo`, {
+          steps: [
+            ["text", "still here"],
+            ["messages", 1],
+            ["close", 1000, ""],
+          ],
+        })
+      ).messages,
+    ).toBe(1);
   });
 
   test("to a client that does not read for a while all arrive", async () => {

@@ -27,7 +27,14 @@ export function startClient(port: number, host: string, connections: number): Cl
   return {
     ask: ({ method = "GET", target, fields, body }) =>
       new Promise((resolve, reject) => {
-        const sent = request({ agent, host: "127.0.0.1", port, method, path: target, headers: { Host: host, ...fields } });
+        const sent = request({
+          agent,
+          host: "127.0.0.1",
+          port,
+          method,
+          path: target,
+          headers: { Host: host, ...fields },
+        });
         sent.on("response", (answer) => read(answer).then(resolve, reject));
         sent.on("error", (error) => reject(new Error(`Cannot ask ${method} ${target}: ${error.message}`)));
         sent.end(body);
@@ -39,7 +46,8 @@ export function startClient(port: number, host: string, connections: number): Cl
 async function read(answer: IncomingMessage): Promise<Asked> {
   const chunks: Buffer[] = [];
   for await (const chunk of answer) chunks.push(chunk as Buffer);
-  if (!answer.complete) throw new Error(`the answer ${answer.statusCode} was cut after ${Buffer.concat(chunks).length} bytes`);
+  if (!answer.complete)
+    throw new Error(`the answer ${answer.statusCode} was cut after ${Buffer.concat(chunks).length} bytes`);
   const fields = new Map<string, string>();
   for (let i = 0; i < answer.rawHeaders.length; i += 2) {
     const name = answer.rawHeaders[i]!.toLowerCase();

@@ -23,14 +23,16 @@ export interface NginxOptions {
   readonly server?: string;
   /** whole server blocks */
   readonly more?: string;
+  /** of the plain server; default: a free one */
+  readonly port?: number;
 }
 
 /** @throws when nginx is not installed, or refuses the configuration */
-export async function startNginx({ server = "", more = "" }: NginxOptions = {}): Promise<Nginx> {
+export async function startNginx({ server = "", more = "", port = freePort() }: NginxOptions = {}): Promise<Nginx> {
   const folder = mkdtempSync(join(tmpdir(), "aralez-nginx-"));
   const root = join(folder, "root");
   mkdirSync(root);
-  const [port, statusPort] = [freePort(), freePort()];
+  const statusPort = freePort();
   const file = join(folder, "nginx.conf");
   const errors = join(folder, "error.log");
   writeFileSync(file, configuration({ folder, root, port, statusPort, errors, server, more }));
@@ -51,7 +53,12 @@ export async function startNginx({ server = "", more = "" }: NginxOptions = {}):
   };
   const log = () => Bun.file(errors).text();
   try {
-    await program.until("nginx answers", async () => accepted().then(() => true, () => (questions--, false)));
+    await program.until("nginx answers", async () =>
+      accepted().then(
+        () => true,
+        () => (questions--, false),
+      ),
+    );
   } catch (error) {
     const told = await log().catch(() => "");
     await program[Symbol.asyncDispose]();
@@ -75,13 +82,14 @@ export async function startNginx({ server = "", more = "" }: NginxOptions = {}):
 interface Configuration extends Required<NginxOptions> {
   folder: string;
   root: string;
-  port: number;
   statusPort: number;
   errors: string;
 }
 
 function configuration({ folder, root, port, statusPort, errors, server, more }: Configuration): string {
-  const places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `  ${name}_temp_path ${folder}/${name};`);
+  const places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+    (name) => `  ${name}_temp_path ${folder}/${name};`,
+  );
   // Its workers would otherwise run as nobody, who may not read this folder.
   const user = process.getuid?.() === 0 ? "user root;" : "";
   return `

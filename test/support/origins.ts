@@ -71,16 +71,26 @@ export function echo(name = "origin"): Respond {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
-    const seen: Seen = { method: request.method!, target: request.url!, rawHeaders: request.rawHeaders, headers: request.headers, body };
+    const seen: Seen = {
+      method: request.method!,
+      target: request.url!,
+      rawHeaders: request.rawHeaders,
+      headers: request.headers,
+      body,
+    };
     origin.requests.push(seen);
     response.setHeader("Content-Type", "application/json");
     response.setHeader("X-Origin", name);
-    response.end(JSON.stringify({ name, method: seen.method, target: seen.target, headers: seen.headers, body: body.toString() }));
+    response.end(
+      JSON.stringify({ name, method: seen.method, target: seen.target, headers: seen.headers, body: body.toString() }),
+    );
   };
 }
 
 /** A TCP server that speaks by hand: for answers no HTTP library would send. */
-export async function startRawOrigin(onData: (socket: net.Socket, data: Buffer) => void): Promise<{ port: number; address: string } & AsyncDisposable> {
+export async function startRawOrigin(
+  onData: (socket: net.Socket, data: Buffer) => void,
+): Promise<{ port: number; address: string } & AsyncDisposable> {
   const sockets = new Set<net.Socket>();
   const server = net.createServer((socket) => {
     sockets.add(socket);

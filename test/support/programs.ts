@@ -1,7 +1,6 @@
 /** Foreign programs the tests run against the proxy, and what Linux tells about a process. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { until } from "./proxy.ts";
 
 /** Full versions of the long tests: `ARALEZ_LONG=1`. */
@@ -22,12 +21,15 @@ export type ProgramName = keyof typeof packages;
 export function pathOf(name: ProgramName): string {
   const found = Bun.which(name, { PATH: `${process.env.PATH ?? ""}:/usr/sbin:/sbin` });
   if (found) return found;
-  throw new Error(`Cannot find the program "${name}": this test needs the Debian package ${packages[name]} (apt-get install ${packages[name]})`);
+  throw new Error(
+    `Cannot find the program "${name}": this test needs the Debian package ${packages[name]} (apt-get install ${packages[name]})`,
+  );
 }
 
 /** A program that runs until it is disposed of. */
 export class Program implements AsyncDisposable {
   readonly #child;
+  readonly #collected: Promise<void[]>;
   output = "";
 
   /** @param env added to this process's environment */
@@ -40,7 +42,7 @@ export class Program implements AsyncDisposable {
       stderr: "pipe",
     });
     this.#child = child;
-    for (const stream of [child.stdout, child.stderr]) void this.#collect(stream);
+    this.#collected = Promise.all([this.#collect(child.stdout), this.#collect(child.stderr)]);
   }
 
   get pid(): number {
@@ -51,8 +53,9 @@ export class Program implements AsyncDisposable {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
-  /** @returns the exit code, once it has ended */
-  get exit(): Promise<number> {
+  /** @returns the exit code, once it has ended and its output is whole */
+  async end(): Promise<number> {
+    await this.#collected;
     return this.#child.exited;
   }
 
@@ -64,7 +67,8 @@ export class Program implements AsyncDisposable {
   until<T>(what: string, fact: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
     return until(async () => {
       const found = await fact();
-      if ((found === undefined || found === false) && this.ended) throw new Error(`it ended before ${what}: ${this.output}`);
+      if ((found === undefined || found === false) && this.ended)
+        throw new Error(`it ended before ${what}: ${this.output}`);
       return found;
     }, what);
   }
@@ -127,10 +131,4 @@ export function openFiles(pid: number): number {
 
 export function mebibytes(bytes: number): string {
   return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
-}
-
-/** A folder that goes away at the end of its scope. */
-export function temporaryFolder(name: string): { readonly path: string } & Disposable {
-  const path = mkdtempSync(join(tmpdir(), `aralez-${name}-`));
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }

@@ -19,6 +19,13 @@ export interface TestProxy extends AsyncDisposable {
   logged(pattern: RegExp): Promise<string>;
 }
 
+/** `ARALEZ_ENGINES=socket/fetch`: listener and upstream engine of all tests that name none. */
+const [listener_engine, upstream_engine] = (process.env.ARALEZ_ENGINES ?? "auto/auto").split("/") as [
+  "auto" | "bun" | "socket",
+  "auto" | "fetch" | "socket",
+];
+const engines = { listener_engine, upstream_engine };
+
 /** Starts a proxy with these rules. @param settings over the defaults of the tests: quick health checks, log in a file */
 export async function startProxy(rules: string, settings: Partial<WrittenSettings> = {}): Promise<TestProxy> {
   const folder = mkdtempSync(join(tmpdir(), "aralez-test-"));
@@ -31,6 +38,7 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
       proxy_address_http: { hostname: "127.0.0.1", port: 0 },
       hc_interval: 0.2,
       log_level: "debug",
+      ...engines,
       log_file: { path: logFile, sizeMiB: 0, keep: 1, compress: false },
       ...settings,
     },
@@ -57,7 +65,14 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
       if (result.kind === "refused") throw new Error(`refused: ${JSON.stringify(result.problems)}`);
     },
     log,
-    logged: (pattern) => until(() => log().split("\n").find((line) => pattern.test(line)), `a log line like ${pattern}; the log:\n${log()}`),
+    logged: (pattern) =>
+      until(
+        () =>
+          log()
+            .split("\n")
+            .find((line) => pattern.test(line)),
+        `a log line like ${pattern}; the log:\n${log()}`,
+      ),
     async [Symbol.asyncDispose]() {
       await running.stop(0);
       rmSync(folder, { recursive: true, force: true });
@@ -66,7 +81,10 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
 }
 
 /** Waits for a fact. @throws when it has not come after 15 s */
-export async function until<T>(fact: () => T | undefined | false | Promise<T | undefined | false>, what = "the fact"): Promise<T> {
+export async function until<T>(
+  fact: () => T | undefined | false | Promise<T | undefined | false>,
+  what = "the fact",
+): Promise<T> {
   const deadline = performance.now() + 15_000;
   for (;;) {
     const value = await fact();

@@ -31,7 +31,9 @@ export function raw(port: number, bytes: string | Uint8Array, waitMs = 10_000): 
       if (complete(received, typeof bytes === "string" && bytes.startsWith("HEAD "))) finish("open");
     });
     socket.on("end", () => finish("end"));
-    socket.on("error", (error: NodeJS.ErrnoException) => (error.code === "ECONNRESET" || error.code === "EPIPE" ? finish("reset") : reject(error)));
+    socket.on("error", (error: NodeJS.ErrnoException) =>
+      error.code === "ECONNRESET" || error.code === "EPIPE" ? finish("reset") : reject(error),
+    );
   });
 }
 
@@ -44,7 +46,13 @@ function read(bytes: Buffer, ended: RawAnswer["ended"]): RawAnswer {
     const colon = line.indexOf(":");
     return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()] as const;
   });
-  return { status: Number(first.split(" ")[1] ?? 0), head, body: split < 0 ? "" : text.slice(split + 4), fields, ended };
+  return {
+    status: Number(first.split(" ")[1] ?? 0),
+    head,
+    body: split < 0 ? "" : text.slice(split + 4),
+    fields,
+    ended,
+  };
 }
 
 function complete(bytes: Buffer, headOnly: boolean): boolean {

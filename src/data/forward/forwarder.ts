@@ -11,6 +11,11 @@ export interface Attempt {
   readonly member: Member;
   /** the request body, from its beginning */
   readonly body: Body | undefined;
+  /**
+   * The request once more from its beginning, after an upstream dropped a kept-alive connection without a byte of
+   * answer; undefined when it may not be repeated (contract, section 14).
+   */
+  again(): { readonly body: Body | undefined } | undefined;
 }
 
 export interface Forwarder {

@@ -31,13 +31,19 @@ export class FetchForwarder implements Forwarder {
 
   async forward(attempt: Attempt): Promise<Answer> {
     const { exchange, route, member } = attempt;
-    if (!sendable.has(exchange.method)) throw new Failure("unsupported", `the fetch engine cannot send the method ${exchange.method}`);
+    if (!sendable.has(exchange.method))
+      throw new Failure("unsupported", `the fetch engine cannot send the method ${exchange.method}`);
     await settleWire(member);
     const wire = wireOf(member);
-    if (wire === "h2c") throw new Failure("unsupported", `${member.endpoint.name} speaks HTTP/2 without TLS, which the fetch engine cannot`);
+    if (wire === "h2c")
+      throw new Failure(
+        "unsupported",
+        `${member.endpoint.name} speaks HTTP/2 without TLS, which the fetch engine cannot`,
+      );
     const { address } = member.endpoint;
     const tls = wire !== "http";
-    if (member.health.state !== "up" && performance.now() - member.endpoint.heardMs > knockAfterMs) await knock(member.endpoint, route.timeouts.connectMs);
+    if (member.health.state !== "up" && performance.now() - member.endpoint.heardMs > knockAfterMs)
+      await knock(member.endpoint, route.timeouts.connectMs);
     if (tls && !route.trust.verify) this.#warnUnverified(member);
 
     const host = "unix" in address ? "localhost" : `${bracketed(address.host)}:${address.port}`;
@@ -66,7 +72,10 @@ export class FetchForwarder implements Forwarder {
     // BUN(1.4.4): a Response cannot carry other codes; remove when it can.
     if (response.status < 200 || response.status > 599) {
       call.fail(new Failure("client_gone", "the answer is not wanted"));
-      throw new Failure("bad_answer", `${member.endpoint.name}: answered with the status ${response.status}, which is no final HTTP status`);
+      throw new Failure(
+        "bad_answer",
+        `${member.endpoint.name}: answered with the status ${response.status}, which is no final HTTP status`,
+      );
     }
     return new FetchAnswer(response, attempt, call);
   }
@@ -91,7 +100,10 @@ export class FetchForwarder implements Forwarder {
       ...(trust.serverName !== "" && { serverName: trust.serverName }),
       ...(trust.ca !== undefined && { ca: trust.ca }),
     };
-    session = new Bun.FetchSession({ ...(tls && { tls }), keepAlive: { idleTimeout: this.options.keepaliveSeconds() } });
+    session = new Bun.FetchSession({
+      ...(tls && { tls }),
+      keepAlive: { idleTimeout: this.options.keepaliveSeconds() },
+    });
     this.#sessions.set(key, session);
     return session;
   }
@@ -99,7 +111,11 @@ export class FetchForwarder implements Forwarder {
   #warnUnverified({ endpoint }: Member): void {
     if (endpoint.warnedUnverified) return;
     endpoint.warnedUnverified = true;
-    this.options.log("warn", "upstream", `${endpoint.name}: its certificate is not verified; set \`verify: true\` or \`ca_file\` to change that`);
+    this.options.log(
+      "warn",
+      "upstream",
+      `${endpoint.name}: its certificate is not verified; set \`verify: true\` or \`ca_file\` to change that`,
+    );
   }
 }
 
@@ -144,7 +160,9 @@ class Call {
   upload(body: NonNullable<Attempt["body"]>): ReadableStream<Uint8Array<ArrayBuffer>> {
     const { idleMs } = this.attempt.route.timeouts;
     const { name } = this.attempt.member.endpoint;
-    this.#uploadSilence = new SilenceTimer(idleMs, () => this.fail(new Failure("first_byte_timeout", `${name} took nothing of the request body for ${idleMs / 1000} s`)));
+    this.#uploadSilence = new SilenceTimer(idleMs, () =>
+      this.fail(new Failure("first_byte_timeout", `${name} took nothing of the request body for ${idleMs / 1000} s`)),
+    );
     const over = () => this.#uploadSilence?.stop();
     return streamOf(body, {
       sent: () => this.#uploadSilence!.touch(),
@@ -177,7 +195,13 @@ class Call {
     const { firstByteMs } = this.attempt.route.timeouts;
     if (firstByteMs === 0 || this.#answered) return;
     this.#firstByte = setTimeout(
-      () => this.fail(new Failure("first_byte_timeout", `${this.attempt.member.endpoint.name} did not answer within ${firstByteMs / 1000} s`)),
+      () =>
+        this.fail(
+          new Failure(
+            "first_byte_timeout",
+            `${this.attempt.member.endpoint.name} did not answer within ${firstByteMs / 1000} s`,
+          ),
+        ),
       firstByteMs,
     );
   }
@@ -200,7 +224,8 @@ const refusals: Record<string, FailureCode> = {
   EPIPE: "early_reset",
 };
 
-const certificateFaults = /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_MISMATCH|INVALID_CA|UNKNOWN_CERTIFICATE)/;
+const certificateFaults =
+  /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_MISMATCH|INVALID_CA|UNKNOWN_CERTIFICATE)/;
 
 /** What an error of fetch means. */
 export function failureOf(error: unknown, server: string): Failure {
@@ -261,4 +286,3 @@ class FetchAnswer implements Answer {
 export function contentLength(value: string | undefined): number {
   return value !== undefined && /^[0-9]{1,15}$/.test(value) ? Number(value) : -1;
 }
-

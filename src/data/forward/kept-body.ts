@@ -2,6 +2,7 @@
  * KeptBody: a request body that can be sent again. What was read so far is kept up to a bound; each try reads it from
  * its beginning and then goes on with the live source.
  */
+import { release } from "../../lib/release.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
 import type { Failure } from "../failure.ts";
 
@@ -15,6 +16,8 @@ export class KeptBody {
   #ended: { trailers: readonly FieldLine[] | undefined } | undefined;
   #failure: Failure | undefined;
   #current: AttemptBody | undefined;
+  /** the last chunk that was not kept: the try that asks for more has passed it on */
+  #spent: Uint8Array | undefined;
 
   /** @param keepBytesMax how much is kept; the first chunk is kept whatever its size, since it is in memory anyway */
   constructor(
@@ -73,6 +76,8 @@ export class KeptBody {
       });
     } else if (this.#sourcePaused) {
       this.#sourcePaused = false;
+      release(this.#spent);
+      this.#spent = undefined;
       this.source.resume();
     }
   }
@@ -87,6 +92,7 @@ export class KeptBody {
       // A try that reads live chunks has taken everything before them, so what was kept is of no more use.
       this.#overflowed = true;
       this.#kept = [];
+      this.#spent = chunk;
       this.#current?.live(chunk);
     }
     this.#sourcePaused = this.#current === undefined || !this.#current.wants;

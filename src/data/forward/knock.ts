@@ -39,7 +39,12 @@ async function addressesOf(host: string, port: number, name: string): Promise<ne
 }
 
 /** @returns undefined when it connected */
-function connectOnce(to: net.NetConnectOpts, deadlineMs: number, name: string, connectMs: number): Promise<Failure | undefined> {
+function connectOnce(
+  to: net.NetConnectOpts,
+  deadlineMs: number,
+  name: string,
+  connectMs: number,
+): Promise<Failure | undefined> {
   return new Promise((resolve) => {
     // BUN(1.4.4): a connect by Bun.connect cannot be given up and holds its descriptor for two minutes; remove when it can.
     const socket = net.connect(to);
@@ -50,7 +55,8 @@ function connectOnce(to: net.NetConnectOpts, deadlineMs: number, name: string, c
       resolve(failure);
     };
     if (deadlineMs !== Infinity) {
-      const failure = () => finish(new Failure("connect_timeout", `${name}: no connection within ${connectMs / 1000} s`));
+      const failure = () =>
+        finish(new Failure("connect_timeout", `${name}: no connection within ${connectMs / 1000} s`));
       timer = setTimeout(failure, Math.max(0, deadlineMs - performance.now()));
     }
     socket.once("connect", () => finish());

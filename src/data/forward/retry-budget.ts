@@ -22,7 +22,9 @@ export class RetryBudget {
     this.#advance(nowMs);
     const slot = this.#second % windowSeconds;
     const within =
-      percent === 0 || this.#retries[slot]! < retriesPerSecondFree || sum(this.#retries) < (sum(this.#requests) * percent) / 100;
+      percent === 0 ||
+      this.#retries[slot]! < retriesPerSecondFree ||
+      sum(this.#retries) < (sum(this.#requests) * percent) / 100;
     if (within) this.#retries[slot]!++;
     return within;
   }

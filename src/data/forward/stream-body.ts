@@ -49,7 +49,9 @@ export class StreamBody implements Body {
     this.#reader = this.stream.getReader() as Reader;
     if (this.options.silenceMs > 0) {
       const { onSilence, source, silenceMs } = this.options;
-      this.#timer = new SilenceTimer(silenceMs, () => this.#fail(new Failure(onSilence, `${source} was silent for ${silenceMs / 1000} s`)));
+      this.#timer = new SilenceTimer(silenceMs, () =>
+        this.#fail(new Failure(onSilence, `${source} was silent for ${silenceMs / 1000} s`)),
+      );
     }
     void this.#pump();
   }
@@ -83,7 +85,11 @@ export class StreamBody implements Body {
         }
       }
     } catch (error) {
-      this.#fail(error instanceof Failure ? error : new Failure(this.options.onCut, `${this.options.source} was cut: ${(error as Error)?.message ?? error}`));
+      this.#fail(
+        error instanceof Failure
+          ? error
+          : new Failure(this.options.onCut, `${this.options.source} was cut: ${(error as Error)?.message ?? error}`),
+      );
     } finally {
       this.#pumping = false;
     }

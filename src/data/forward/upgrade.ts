@@ -25,11 +25,16 @@ const handshake: ReadonlySet<string> = new Set([
  * @returns the upstream's refusal to pass on, or undefined when the exchange became a WebSocket
  * @throws Failure
  */
-export async function forwardWebSocket(plane: Plane, attempt: Attempt, sticky: readonly FieldLine[]): Promise<Answer | undefined> {
+export async function forwardWebSocket(
+  plane: Plane,
+  attempt: Attempt,
+  sticky: readonly FieldLine[],
+): Promise<Answer | undefined> {
   const { exchange, route, member } = attempt;
   await settleWire(member);
   const wire = wireOf(member);
-  if (wire === "h2c") throw new Failure("unsupported", `${member.endpoint.name} speaks only HTTP/2, WebSocket needs HTTP/1.1`);
+  if (wire === "h2c")
+    throw new Failure("unsupported", `${member.endpoint.name} speaks only HTTP/2, WebSocket needs HTTP/1.1`);
   const { address } = member.endpoint;
   const gone = new AbortController();
   exchange.onClientGone(() => gone.abort());
@@ -41,7 +46,11 @@ export async function forwardWebSocket(plane: Plane, attempt: Attempt, sticky: r
   const opened = await openUpstreamWebSocket({
     connect: "unix" in address ? address : { hostname: address.host, port: address.port },
     ...(wire !== "http" && {
-      tls: { serverName: trust.serverName, rejectUnauthorized: trust.verify, ...(trust.ca !== undefined && { ca: trust.ca }) },
+      tls: {
+        serverName: trust.serverName,
+        rejectUnauthorized: trust.verify,
+        ...(trust.ca !== undefined && { ca: trust.ca }),
+      },
     }),
     target: targetToUpstream(exchange, route),
     host: hostToUpstream(exchange, route, member.endpoint.name),
@@ -60,10 +69,13 @@ export async function forwardWebSocket(plane: Plane, attempt: Attempt, sticky: r
   const { endpoint } = member;
   endpoint.inFlight++;
   let upgraded = true;
-  const accept = opened.socket.toAccept([...applyEdits(passed, route.responseEdits), ...sticky], ({ bytesOut, code }) => {
-    endpoint.inFlight--;
-    if (upgraded) plane.options.ended(exchange, { status: 101, bytesOut, cut: code === 1006 });
-  });
+  const accept = opened.socket.toAccept(
+    [...applyEdits(passed, route.responseEdits), ...sticky],
+    ({ bytesOut, code }) => {
+      endpoint.inFlight--;
+      if (upgraded) plane.options.ended(exchange, { status: 101, bytesOut, cut: code === 1006 });
+    },
+  );
   upgraded = exchange.acceptWebSocket!(accept);
   if (!upgraded) {
     opened.socket.close(1001, "the client is gone");

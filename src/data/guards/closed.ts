@@ -7,6 +7,12 @@ import { refuse, type Guard } from "./guard.ts";
 export function closed(key: string): Guard {
   return {
     name: key,
-    check: () => refuse(503, "this route is protected by a guard that this version does not offer", [], `\`${key}\` is not in force in this version: failing closed`),
+    check: () =>
+      refuse(
+        503,
+        "this route is protected by a guard that this version does not offer",
+        [],
+        `\`${key}\` is not in force in this version: failing closed`,
+      ),
   };
 }

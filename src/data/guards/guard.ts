@@ -1,4 +1,5 @@
 /** Guard: may answer instead of the upstream. Present in a route's list only if configured. */
+import { STATUS_CODES } from "node:http";
 import type { Exchange, OwnReply, Reply } from "../exchange.ts";
 import type { Route } from "../routing/table.ts";
 
@@ -9,6 +10,11 @@ export interface Guard {
   /** shown as `denied_by` in logs */
   readonly name: string;
   check(exchange: Exchange, route: Route): Verdict | Promise<Verdict>;
+}
+
+/** The reason phrase of a status. */
+export function titleOf(status: number): string {
+  return titles[status] ?? STATUS_CODES[status] ?? "";
 }
 
 const titles: Record<number, string> = {
@@ -44,7 +50,7 @@ export function refuse(status: number, why: string, fields: OwnReply["fields"] =
   return {
     status,
     fields: [["Content-Type", "text/plain; charset=utf-8"], ["Cache-Control", "no-store"], ...fields],
-    content: `${status} ${titles[status] ?? "Error"}: ${why}\n`,
+    content: `${status} ${titleOf(status) || "Error"}: ${why}\n`,
     why: cause,
   };
 }

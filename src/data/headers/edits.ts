@@ -53,7 +53,12 @@ export interface FieldSource {
 }
 
 /** Copies end-to-end fields: hop-by-hop ones, those that `Connection` nominates and those the edits drop stay behind. */
-export function copyFields(from: FieldSource, edits: HeaderEdits, keep: (lower: string) => boolean, visit: FieldVisitor): void {
+export function copyFields(
+  from: FieldSource,
+  edits: HeaderEdits,
+  keep: (lower: string) => boolean,
+  visit: FieldVisitor,
+): void {
   const nominated = nominatedBy(from.field("connection"));
   from.eachField((name, value) => {
     const lower = name.toLowerCase();

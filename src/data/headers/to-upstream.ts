@@ -6,7 +6,7 @@ import type { Route } from "../routing/table.ts";
 import { copyFields } from "./edits.ts";
 
 /** Written by us, whatever the client sent (B12). */
-const rewritten: ReadonlySet<string> = new Set([
+export const rewritten: ReadonlySet<string> = new Set([
   "x-forwarded-for",
   "x-forwarded-proto",
   "x-forwarded-host",
@@ -18,7 +18,14 @@ const rewritten: ReadonlySet<string> = new Set([
 ]);
 
 /** Never forwarded: Host has its own place, framing belongs to the engine, Proxy is httpoxy (CVE-2016-5385). */
-const dropped: ReadonlySet<string> = new Set(["host", "content-length", "expect", "proxy", "client-cert", "x-client-subject"]);
+export const dropped: ReadonlySet<string> = new Set([
+  "host",
+  "content-length",
+  "expect",
+  "proxy",
+  "client-cert",
+  "x-client-subject",
+]);
 
 /** Fields for the upstream, Host and framing aside. @param loopMark our CDN-Loop id (RFC 8586) */
 export function fieldsToUpstream(exchange: Exchange, route: Route, loopMark: string): FieldLine[] {
@@ -31,12 +38,27 @@ export function fieldsToUpstream(exchange: Exchange, route: Route, loopMark: str
     !lower.includes("_") &&
     (exchange.trusted || lower !== "forwarded");
   copyFields(exchange, edits, keep, (name, value) => fields.push([name, value]));
+  fields.push(...saidOfClient(exchange, route, loopMark), ...edits.lines);
+  return fields;
+}
+
+/** What we say about the client, whatever it said itself; rules that set or remove such a name win. */
+export function saidOfClient(exchange: Exchange, route: Route, loopMark: string): FieldLine[] {
+  const fields: FieldLine[] = [];
+  const { drop } = route.requestEdits;
   const add = (name: string, value: string) => {
-    if (value !== "" && !edits.drop.has(name.toLowerCase())) fields.push([name, value]);
+    if (value !== "" && !drop.has(name.toLowerCase())) fields.push([name, value]);
   };
   const sent = (name: string) => (exchange.trusted ? exchange.field(name) : undefined);
   const chain = sent("x-forwarded-for");
-  add("X-Forwarded-For", chain === undefined || chain.trim() === "" ? exchange.peer : exchange.peer === "" ? chain : `${chain}, ${exchange.peer}`);
+  add(
+    "X-Forwarded-For",
+    chain === undefined || chain.trim() === ""
+      ? exchange.peer
+      : exchange.peer === ""
+        ? chain
+        : `${chain}, ${exchange.peer}`,
+  );
   add("X-Forwarded-Proto", sent("x-forwarded-proto") ?? (exchange.secure ? "https" : "http"));
   add("X-Forwarded-Host", sent("x-forwarded-host") ?? exchange.authority ?? "");
   add("X-Forwarded-Port", sent("x-forwarded-port") ?? (exchange.hostPort || String(exchange.localPort)));
@@ -45,7 +67,6 @@ export function fieldsToUpstream(exchange: Exchange, route: Route, loopMark: str
   add("X-Request-Id", exchange.id);
   const loops = exchange.field("cdn-loop");
   add("CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`);
-  fields.push(...edits.lines);
   return fields;
 }
 

@@ -2,6 +2,7 @@
  * AnswerStream: an answer's body on its way into a Response of Bun.serve: counted, cut when it is cut, and given up when
  * the client does not read.
  */
+import { release } from "../../lib/release.ts";
 import { SilenceTimer } from "../../lib/silence-timer.ts";
 import type { Body } from "../body.ts";
 import { Failure } from "../failure.ts";
@@ -23,6 +24,8 @@ export class AnswerStream {
   #wanted: (() => void) | undefined;
   #started = false;
   #unread: SilenceTimer | undefined;
+  /** Bun has it; when Bun asks for more it has written or copied it */
+  #given: Uint8Array | undefined;
 
   /**
    * @param writeMs how long a client may read nothing; 0 = no bound
@@ -49,7 +52,9 @@ export class AnswerStream {
     clearTimeout(timer);
     this.#collecting = undefined;
     if (!this.#over || this.#over.failure) return undefined;
-    return this.#chunks.length === 1 ? (this.#chunks[0] as Uint8Array<ArrayBuffer>) : new Uint8Array(Buffer.concat(this.#chunks));
+    return this.#chunks.length === 1
+      ? (this.#chunks[0] as Uint8Array<ArrayBuffer>)
+      : new Uint8Array(Buffer.concat(this.#chunks));
   }
 
   readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -63,6 +68,8 @@ export class AnswerStream {
         pull: () =>
           new Promise<void>((resolve) => {
             this.#wanted = resolve;
+            release(this.#given);
+            this.#given = undefined;
             this.#unread!.hold();
             if (this.#give()) return;
             if (this.#started) this.body.resume();
@@ -114,6 +121,7 @@ export class AnswerStream {
     const controller = this.#controller!;
     const given = this.#chunks.length > 0;
     for (const chunk of this.#chunks) controller.enqueue(chunk as Uint8Array<ArrayBuffer>);
+    this.#given = this.#chunks.length === 1 ? this.#chunks[0] : undefined;
     this.#chunks = [];
     if (this.#over) {
       this.#unread?.stop();

@@ -1,50 +1,31 @@
 /** The listener engine `bun`: Bun.serve opens exchanges and writes replies. */
-import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
-import { collectedBodyBytesMax, collectedBodyWaitMs, webSocketMessageBytesMax, webSocketQueueBytesMax } from "../../lib/limits.ts";
-import { Exchange, type Answer, type FieldVisitor, type HttpVersion, type Reply, type WebSocketAccept, type WebSocketPeer } from "../exchange.ts";
+import { normaliseIp, showListen } from "../../lib/address.ts";
+import {
+  collectedBodyBytesMax,
+  collectedBodyWaitMs,
+  webSocketMessageBytesMax,
+  webSocketQueueBytesMax,
+} from "../../lib/limits.ts";
+import {
+  Exchange,
+  type Answer,
+  type FieldVisitor,
+  type HttpVersion,
+  type Reply,
+  type WebSocketAccept,
+  type WebSocketPeer,
+} from "../exchange.ts";
 import { contentLength } from "../forward/http.ts";
 import { StreamBody } from "../forward/stream-body.ts";
 import { copyFields } from "../headers/edits.ts";
-import type { Ending } from "../plane.ts";
 import { AnswerStream } from "./answer-stream.ts";
-
-/** 0 = no bound. */
-export interface ClientTimeouts {
-  /** idle keep-alive connections are closed after this */
-  readonly idleSeconds: number;
-  /** silence allowed inside a request body */
-  readonly bodyMs: number;
-  /** how long a client may read nothing of its answer */
-  readonly writeMs: number;
-}
-
-export interface BunListenerOptions {
-  readonly address: ListenAddress;
-  /** asked anew for each request: SIGHUP may change them */
-  timeouts(): ClientTimeouts;
-  /** @returns undefined when the connection became a WebSocket */
-  handle(exchange: Exchange): Promise<Reply | undefined>;
-  ended(exchange: Exchange, ending: Ending): void;
-  /** a fault of ours: the client gets 500 */
-  failed(error: unknown): void;
-}
-
-export interface Listener {
-  readonly url: string;
-  readonly port: number;
-  /** Stops accepting; open exchanges go on. Resolves when the last one ended. */
-  drain(): Promise<void>;
-  /** Cuts what is open. */
-  close(): Promise<void>;
-  /** exchanges and WebSockets open now */
-  readonly open: number;
-}
+import { visible, type Listener, type ListenerOptions } from "./listener.ts";
 
 type Server = Bun.Server<WebSocketAccept>;
 type Socket = Bun.ServerWebSocket<WebSocketAccept>;
 
 /** @throws the error of Bun.serve: EADDRINUSE, EACCES, … */
-export function listenBun(options: BunListenerOptions): Listener {
+export function listenBun(options: ListenerOptions): Listener {
   const { address } = options;
   let draining = false;
   const handlers = {
@@ -98,7 +79,8 @@ export function listenBun(options: BunListenerOptions): Listener {
         });
   const port = server.port ?? 0;
   return {
-    url: "unix" in address ? showListen(address) : `http://${showListen({ hostname: visible(address.hostname), port })}`,
+    url:
+      "unix" in address ? showListen(address) : `http://${showListen({ hostname: visible(address.hostname), port })}`,
     port,
     async drain() {
       draining = true;
@@ -109,11 +91,6 @@ export function listenBun(options: BunListenerOptions): Listener {
       return server.pendingRequests + server.pendingWebSockets;
     },
   };
-}
-
-/** An address that a browser can open. */
-function visible(hostname: string): string {
-  return hostname === "0.0.0.0" || hostname === "::" ? "127.0.0.1" : hostname;
 }
 
 class BunExchange extends Exchange {
@@ -128,7 +105,7 @@ class BunExchange extends Exchange {
   constructor(
     readonly request: Request,
     readonly server: Server,
-    readonly options: BunListenerOptions,
+    readonly options: ListenerOptions,
   ) {
     super();
     this.method = request.method;
@@ -194,7 +171,9 @@ function originForm(url: string): string {
 async function write(exchange: BunExchange, reply: Reply, draining: boolean): Promise<Response> {
   const headers = new Headers();
   if (draining) headers.set("Connection", "close");
-  const response = reply.passed ? await writePassed(exchange, reply, reply.passed, headers) : writeOwn(exchange, reply, headers);
+  const response = reply.passed
+    ? await writePassed(exchange, reply, reply.passed, headers)
+    : writeOwn(exchange, reply, headers);
   return response;
 }
 
@@ -207,8 +186,15 @@ function writeOwn(exchange: BunExchange, reply: Exclude<Reply, { passed: Answer 
     return new Response(content, { status: reply.status, headers });
   }
   const bytes = content === undefined ? 0 : content instanceof Blob ? 0 : Buffer.byteLength(content);
-  exchange.options.ended(exchange, { status: reply.status, bytesOut: exchange.method === "HEAD" ? 0 : bytes, cut: false });
-  return new Response(nullBody(reply.status) || content === undefined ? null : content, { status: reply.status, headers });
+  exchange.options.ended(exchange, {
+    status: reply.status,
+    bytesOut: exchange.method === "HEAD" ? 0 : bytes,
+    cut: false,
+  });
+  return new Response(nullBody(reply.status) || content === undefined ? null : content, {
+    status: reply.status,
+    headers,
+  });
 }
 
 /** The next request on this connection is waited for with the idle timeout again: the value sticks to the connection. */
@@ -217,7 +203,7 @@ function restoreIdle({ server, request, options }: BunExchange): void {
 }
 
 /** Bun's own bound is 255 s. */
-function idleTimeout(options: BunListenerOptions): number {
+function idleTimeout(options: ListenerOptions): number {
   return Math.min(255, Math.ceil(options.timeouts().idleSeconds));
 }
 
@@ -225,9 +211,19 @@ function nullBody(status: number): boolean {
   return status === 204 || status === 205 || status === 304;
 }
 
-async function writePassed(exchange: BunExchange, reply: Extract<Reply, { passed: Answer }>, answer: Answer, headers: Headers): Promise<Response> {
+async function writePassed(
+  exchange: BunExchange,
+  reply: Extract<Reply, { passed: Answer }>,
+  answer: Answer,
+  headers: Headers,
+): Promise<Response> {
   const { body } = answer;
-  copyFields(answer, reply.edits, (lower) => lower !== "content-length" || !body, (name, value) => headers.append(name, value));
+  copyFields(
+    answer,
+    reply.edits,
+    (lower) => lower !== "content-length" || !body,
+    (name, value) => headers.append(name, value),
+  );
   for (const [name, value] of reply.edits.lines) headers.append(name, value);
   for (const [name, value] of reply.fields) headers.append(name, value);
   const init = { status: answer.status, headers };

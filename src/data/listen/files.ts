@@ -9,6 +9,7 @@ export async function handleFiles(tree: FileTree, exchange: Exchange, log: Plane
   exchange.client = exchange.peer;
   const query = exchange.target.indexOf("?");
   const reply = await tree.answer(exchange, query < 0 ? exchange.target : exchange.target.slice(0, query));
-  if (reply.why !== "") log("info", "files", `${reply.status} ${exchange.method} client: ${exchange.client}: ${reply.why}`);
+  if (reply.why !== "")
+    log("info", "files", `${reply.status} ${exchange.method} client: ${exchange.client}: ${reply.why}`);
   return reply;
 }

@@ -70,7 +70,8 @@ export function compile(rules: Rules, context: CompileContext): Compiled {
     else if (name.startsWith("*.")) wildcards.push({ suffix: name.slice(1), host: table });
     else hosts.set(name, table);
   }
-  if (redirectsWithoutTls) context.warn("to_https is on but there is no TLS listener: redirecting to https://HOST without a port");
+  if (redirectsWithoutTls)
+    context.warn("to_https is on but there is no TLS listener: redirecting to https://HOST without a port");
   wildcards.sort((a, b) => b.suffix.length - a.suffix.length);
   const table: Table = {
     version: context.version,
@@ -103,10 +104,19 @@ function compileRoute(
     );
     return undefined;
   }
-  const near = <K extends keyof PathRules & keyof HostRules & keyof Rules>(key: K) => own[key] ?? hostRules[key] ?? top[key];
+  const near = <K extends keyof PathRules & keyof HostRules & keyof Rules>(key: K) =>
+    own[key] ?? hostRules[key] ?? top[key];
   const requestEdits = compileEdits(mergeHeaderRules(top.server_headers, hostRules.server_headers, own.server_headers));
   const trust = trustOf(levels, host, requestEdits.host, context);
-  const timeouts = { connect: 5, first_byte: 60, idle: 60, stream: 3600, ...top.timeouts, ...hostRules.timeouts, ...own.timeouts };
+  const timeouts = {
+    connect: 5,
+    first_byte: 60,
+    idle: 60,
+    stream: 3600,
+    ...top.timeouts,
+    ...hostRules.timeouts,
+    ...own.timeouts,
+  };
   const stickySeconds = near("sticky_sessions") ?? 0;
   return {
     host,
@@ -114,7 +124,10 @@ function compileRoute(
     name,
     guards: guardsOf(levels, context),
     files: own.files === undefined ? undefined : fileTree(own.files, name),
-    pool: own.servers && !own.redirect_to ? compilePool(host, path, levels, trust, stickySeconds > 0, context, targets) : undefined,
+    pool:
+      own.servers && !own.redirect_to
+        ? compilePool(host, path, levels, trust, stickySeconds > 0, context, targets)
+        : undefined,
     requestEdits,
     responseEdits: compileEdits(mergeHeaderRules(top.client_headers, hostRules.client_headers, own.client_headers)),
     stripPrefix: own.strip_prefix ?? false,
@@ -154,11 +167,21 @@ function guardsOf([top, host, path]: Levels, context: CompileContext): Guard[] {
   return guards;
 }
 
-function trustOf([top, host, path]: Levels, hostName: string, sentHost: string | undefined, context: CompileContext): Trust {
+function trustOf(
+  [top, host, path]: Levels,
+  hostName: string,
+  sentHost: string | undefined,
+  context: CompileContext,
+): Trust {
   const caFile = path.ca_file ?? host.ca_file ?? top.ca_file ?? context.caFile;
   const verify = path.verify ?? host.verify ?? top.verify ?? caFile !== undefined;
   const fromHost = sentHost ?? (hostName === defaultHost || hostName.startsWith("*.") ? "" : hostName);
-  return { verify, caFile, ca: caFile === undefined ? undefined : context.readCa(caFile), serverName: path.server_name ?? fromHost.replace(/:[0-9]+$/, "") };
+  return {
+    verify,
+    caFile,
+    ca: caFile === undefined ? undefined : context.readCa(caFile),
+    serverName: path.server_name ?? fromHost.replace(/:[0-9]+$/, ""),
+  };
 }
 
 function compilePool(
@@ -207,7 +230,10 @@ function probeOf(
   const written = levels.map((level) => level.healthcheck);
   const nearest = written.findLast((value) => value !== undefined);
   if (nearest === false) return undefined;
-  const check = Object.assign({}, ...written.filter((value) => typeof value === "object")) as Exclude<Rules["healthcheck"], boolean | undefined>;
+  const check = Object.assign({}, ...written.filter((value) => typeof value === "object")) as Exclude<
+    Rules["healthcheck"],
+    boolean | undefined
+  >;
   const interval = check.interval ?? context.healthIntervalSeconds;
   const named = host !== defaultHost && !host.startsWith("*.");
   return {

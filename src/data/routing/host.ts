@@ -25,7 +25,9 @@ export function readAuthority(field: string): Authority | undefined {
   let host = field.slice(0, end);
   if (host.startsWith("[")) {
     // Rules hold IPv6 hosts in their one compressed form.
-    return host.endsWith("]") && isIPv6(host.slice(1, -1)) ? { host: new URL(`http://${host}`).hostname, port } : undefined;
+    return host.endsWith("]") && isIPv6(host.slice(1, -1))
+      ? { host: new URL(`http://${host}`).hostname, port }
+      : undefined;
   }
   if (!/^[A-Za-z0-9._~-]{1,254}$/.test(host)) return undefined;
   if (host.endsWith(".")) host = host.slice(0, -1);

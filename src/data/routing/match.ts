@@ -5,7 +5,8 @@ import type { HostTable, Route, Table } from "./table.ts";
 export function findHost(table: Table, host: string): HostTable | undefined {
   const exact = table.hosts.get(host);
   if (exact) return exact;
-  for (const { suffix, host: wildcard } of table.wildcards) if (host.length > suffix.length && host.endsWith(suffix)) return wildcard;
+  for (const { suffix, host: wildcard } of table.wildcards)
+    if (host.length > suffix.length && host.endsWith(suffix)) return wildcard;
   return table.fallback;
 }
 

@@ -36,10 +36,19 @@ export function stickyMember(pool: Pool, cookie: string | undefined): Member | u
 }
 
 /** The Set-Cookie line that keeps the client on `member` for `seconds`; other routes' ids are kept. */
-export function stickyLine(pool: Pool, member: Member, cookie: string | undefined, seconds: number, secure: boolean): FieldLine {
+export function stickyLine(
+  pool: Pool,
+  member: Member,
+  cookie: string | undefined,
+  seconds: number,
+  secure: boolean,
+): FieldLine {
   const others = ids(readCookie(cookie, stickyCookie) ?? "").filter((id) => !pool.byStickyId.has(id));
   const value = [member.stickyId, ...others].slice(0, stickyIdsMax).join(".");
-  return ["Set-Cookie", `${stickyCookie}=${value}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Lax${secure ? "; Secure" : ""}`];
+  return [
+    "Set-Cookie",
+    `${stickyCookie}=${value}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Lax${secure ? "; Secure" : ""}`,
+  ];
 }
 
 /** Well-formed ids only: whatever else a client writes there is not sent back to it. */

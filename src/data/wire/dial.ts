@@ -24,7 +24,7 @@ export interface DialOptions {
 }
 
 export interface UpstreamTls {
-  /** for SNI, and the name the certificate must carry when it is verified */
+  /** for SNI, and the name the certificate must carry when it is verified; "" = none, the address is verified */
   readonly serverName: string;
   readonly rejectUnauthorized: boolean;
   /** PEM text */
@@ -66,7 +66,7 @@ export class Dial {
         : {
             ...common,
             tls: {
-              serverName: tls.serverName,
+              ...(tls.serverName === "" ? {} : { serverName: tls.serverName }),
               rejectUnauthorized: tls.rejectUnauthorized,
               ALPNProtocols: alpn,
               ...(tls.ca === undefined ? {} : { ca: tls.ca }),

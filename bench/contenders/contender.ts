@@ -1,0 +1,30 @@
+/** Contender: a proxy that can be measured, as a command and the files it reads. */
+
+/** Where a contender stands: everything a configuration needs to name. */
+export interface Place {
+  /** a temp folder of its own, removed afterwards */
+  readonly folder: string;
+  /** it listens on 127.0.0.1 and this port */
+  readonly port: number;
+  /** the origin, on 127.0.0.1 */
+  readonly originPort: number;
+  /** checkout of Aralez to run; the one this file belongs to by default */
+  readonly tree: string;
+  /** another checkout to compare with, or undefined */
+  readonly baseline: string | undefined;
+}
+
+export interface Plan {
+  /** absolute path or a name in PATH, then arguments; it stays in the foreground and ends on SIGTERM */
+  readonly command: readonly string[];
+  /** file name in the folder → content */
+  readonly files: Readonly<Record<string, string>>;
+  /** default: its folder */
+  readonly cwd?: string;
+}
+
+export interface Contender {
+  readonly doc: string;
+  /** @throws Error when it cannot be run here */
+  plan(place: Place): Plan;
+}

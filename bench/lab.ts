@@ -1,0 +1,118 @@
+/** Lab: the temp folder and the running processes of one scenario; closing it leaves nothing behind. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Plan } from "./contenders/contender.ts";
+import { contenders, type ContenderName } from "./contenders/index.ts";
+import { ConnectionCount, planOrigin, writeOriginFiles } from "./origin.ts";
+import { cores, startOn, type Child } from "./processes.ts";
+import { checkWork } from "./site.ts";
+
+const readyWaitMs = 15_000;
+
+export interface Trees {
+  readonly tree: string;
+  readonly baseline: string | undefined;
+}
+
+export interface Running {
+  readonly name: ContenderName;
+  readonly pid: number;
+  readonly port: number;
+  /** @throws Error with the end of its output when it has died */
+  mustRun(): void;
+}
+
+export class Lab implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), "aralez-bench-"));
+  readonly cores = cores();
+  readonly #children: Child[] = [];
+  #originPort = 0;
+  #connections: ConnectionCount | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(readonly trees: Trees) {}
+
+  async startOrigin(): Promise<void> {
+    const folder = this.#folder("origin");
+    const port = (this.#originPort = freePort());
+    writeOriginFiles(folder);
+    await this.#start("the origin", port, planOrigin(folder, port), this.cores.load, folder);
+    this.#connections = new ConnectionCount(port);
+  }
+
+  /** Connections that reached the origin so far. */
+  originConnections(): Promise<number> {
+    return this.#connections!.read();
+  }
+
+  async start(name: ContenderName): Promise<Running> {
+    const folder = this.#folder(name);
+    const port = freePort();
+    const plan = contenders[name].plan({ folder, port, originPort: this.#originPort, ...this.trees });
+    const running = await this.#start(name, port, plan, this.cores.proxy, folder);
+    await checkWork(`http://127.0.0.1:${port}`, name);
+    return { name, ...running };
+  }
+
+  /** Stops everything, in the opposite order, and removes the folder; harmless when called again. */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all(this.#children.map((child) => child.stop()));
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #folder(name: string): string {
+    const folder = join(this.folder, name);
+    mkdirSync(folder);
+    return folder;
+  }
+
+  async #start(name: string, port: number, plan: Plan, core: number, folder: string) {
+    // What is started after that would not be stopped.
+    if (this.#closing) throw new Error("stopped");
+    for (const [file, content] of Object.entries(plan.files)) writeFileSync(join(folder, file), content);
+    const output = join(folder, "output.txt");
+    const child = startOn(plan.command, { core, cwd: plan.cwd ?? folder, output });
+    this.#children.push(child);
+    const mustRun = () => {
+      if (child.ended !== undefined)
+        throw new Error(
+          `${name} is not running any more (${child.ended}): ${readFileSync(output, "utf8").trim().slice(-2_000)}`,
+        );
+    };
+    await accepts(port, name, mustRun);
+    return { pid: child.pid, port, mustRun };
+  }
+}
+
+/** A port that was free a moment ago. */
+function freePort(): number {
+  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const { port } = listener;
+  listener.stop(true);
+  return port;
+}
+
+/** Waits until something accepts connections there. */
+async function accepts(port: number, name: string, mustRun: () => void): Promise<void> {
+  const deadline = performance.now() + readyWaitMs;
+  for (;;) {
+    mustRun();
+    try {
+      const socket = await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } });
+      return void socket.terminate();
+    } catch {
+      if (performance.now() > deadline)
+        throw new Error(`${name} does not accept connections on port ${port} after ${readyWaitMs / 1000} s`);
+      await Bun.sleep(20);
+    }
+  }
+}

@@ -1,0 +1,143 @@
+/** Processes of the benchmark: started on one core, measured through /proc, always stopped by their own ids. */
+import { readdirSync, readFileSync } from "node:fs";
+
+const stopWaitMs = 5_000;
+
+export interface Child {
+  readonly pid: number;
+  /** why it is not running any more, or undefined */
+  readonly ended: string | undefined;
+  stop(): Promise<void>;
+}
+
+export interface StartOptions {
+  /** the only core it may use */
+  readonly core: number;
+  readonly cwd: string;
+  /** file for its stdout and stderr */
+  readonly output: string;
+}
+
+/**
+ * Starts a program on one core. It gets SIGTERM when the benchmark itself is killed, so that nothing is left behind;
+ * both wrappers replace themselves, so the id is the program's own.
+ */
+export function startOn(command: readonly string[], { core, cwd, output }: StartOptions): Child {
+  const child = Bun.spawn(["setpriv", "--pdeathsig", "TERM", "taskset", "-c", String(core), ...command], {
+    cwd,
+    env: environment(),
+    stdin: "ignore",
+    stdout: Bun.file(output),
+    stderr: Bun.file(output),
+  });
+  return {
+    pid: child.pid,
+    get ended() {
+      if (child.signalCode !== null) return String(child.signalCode);
+      return child.exitCode === null ? undefined : `exit code ${child.exitCode}`;
+    },
+    async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const family = tree(child.pid);
+      child.kill("SIGTERM");
+      if (await within(child.exited, stopWaitMs)) return;
+      for (const pid of family) {
+        try {
+          process.kill(pid, "SIGKILL");
+        } catch {
+          // It has gone by itself.
+        }
+      }
+      await child.exited;
+    },
+  };
+}
+
+/** What the measured programs see of ours: no settings of Bun or of a proxy that happen to be set in this shell. */
+export function environment(): Record<string, string> {
+  const { PATH = "", HOME = "/", TMPDIR } = process.env;
+  return { PATH: `${PATH}:/usr/sbin`, HOME, ...(TMPDIR && { TMPDIR }) };
+}
+
+async function within(promise: Promise<unknown>, waitMs: number): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<false>((resolve) => (timer = setTimeout(resolve, waitMs, false)));
+  const done = await Promise.race([promise.then(() => true), late]);
+  clearTimeout(timer);
+  return done;
+}
+
+/** A process and all its descendants, the root first; threads belong to their process. */
+export function tree(pid: number): number[] {
+  const found = [pid];
+  for (const parent of found) found.push(...childrenOf(parent));
+  return found;
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1").split(" ").filter(Boolean).map(Number),
+    );
+  } catch {
+    return []; // It ended while we looked.
+  }
+}
+
+/** Clock ticks of `utime` and `stime` a second: a constant of the Linux ABI (`getconf CLK_TCK`). */
+const ticksPerSecond = 100;
+
+/** CPU time of a process tree so far, user and system, in seconds; children that have ended are included. */
+export function cpuSeconds(pid: number): { user: number; system: number } {
+  let user = 0;
+  let system = 0;
+  for (const member of tree(pid)) {
+    const times = readTimes(member);
+    user += times.user;
+    system += times.system;
+  }
+  return { user: user / ticksPerSecond, system: system / ticksPerSecond };
+}
+
+function readTimes(pid: number): { user: number; system: number } {
+  try {
+    return parseStat(readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch {
+    return { user: 0, system: 0 };
+  }
+}
+
+/** proc_pid_stat(5): utime, stime, cutime, cstime are fields 14 to 17; the name in field 2 may hold anything. */
+export function parseStat(stat: string): { user: number; system: number } {
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const at = (field: number) => Number(fields[field - 3]);
+  return { user: at(14) + at(16), system: at(15) + at(17) };
+}
+
+/** Resident memory of a process tree in bytes; pages that its processes share count once for each. */
+export function residentBytes(pid: number): number {
+  let kib = 0;
+  for (const member of tree(pid)) {
+    try {
+      kib += Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${member}/status`, "latin1"))?.[1] ?? 0);
+    } catch {
+      // It ended while we looked.
+    }
+  }
+  return kib * 1024;
+}
+
+/** The cores this process may use. @throws Error when there are fewer than two */
+export function cores(): { proxy: number; load: number } {
+  const list = /^Cpus_allowed_list:\s+(\S+)$/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1] ?? "";
+  const allowed = list.split(",").flatMap((range) => {
+    const [first = 0, last = first] = range.split("-").map(Number);
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+  const [load, proxy] = allowed;
+  if (load === undefined || proxy === undefined)
+    throw new Error(
+      `Cannot keep the load off the proxy's core: this process may use the cores "${list}", expected two`,
+    );
+  return { proxy, load };
+}

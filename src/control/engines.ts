@@ -1,0 +1,59 @@
+/** Engines: which ones the settings ask for, and how they are made. Nothing else knows more than one. */
+import type { Settings } from "../config/settings.ts";
+import type { Forwarder } from "../data/forward/forwarder.ts";
+import { FetchForwarder } from "../data/forward/http.ts";
+import { SocketForwarder } from "../data/forward/socket.ts";
+import { listenBun } from "../data/listen/bun.ts";
+import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
+import { listenSocket } from "../data/listen/socket.ts";
+import type { PlaneOptions } from "../data/plane.ts";
+
+export interface Forwarders {
+  readonly forwarder: Forwarder;
+  /** for requests that ask for another protocol: these need connections of our own */
+  readonly tunnels: Forwarder;
+}
+
+/** @param settings asked anew wherever a reload may change them */
+export function openForwarders(settings: () => Settings, loopMark: string, log: PlaneOptions["log"]): Forwarders {
+  const tunnels = new SocketForwarder({
+    loopMark,
+    idleMax: () => settings().upstream_keepalive_pool_size,
+    keepaliveMs: () => settings().upstream_keepalive_timeout * 1000,
+    connectionsMax: () => settings().max_upstream_connections,
+    log,
+  });
+  if (upstreamEngine(settings()) === "socket") return { forwarder: tunnels, tunnels };
+  const keepaliveSeconds = () => settings().upstream_keepalive_timeout;
+  return { forwarder: new FetchForwarder({ keepaliveSeconds, loopMark, log }), tunnels };
+}
+
+/** @throws the error of the listener: EADDRINUSE, EACCES, … */
+export function openListener(
+  settings: () => Settings,
+  options: Omit<ListenerOptions, "timeouts">,
+  log: PlaneOptions["log"],
+): Listener {
+  const timeouts = () => {
+    const { header, idle, body, write } = settings().client_timeouts;
+    return { headerMs: header * 1000, idleSeconds: idle, bodyMs: body * 1000, writeMs: write * 1000 };
+  };
+  if (listenerEngine(settings()) === "bun") return listenBun({ ...options, timeouts });
+  return listenSocket({
+    ...options,
+    timeouts,
+    headBytesMax: settings().max_header_bytes,
+    requestsMax: () => settings().keepalive_requests,
+    connectionsMax: () => settings().max_connections,
+    log,
+  });
+}
+
+/** `auto` is the engine that holds every test of this release. */
+function upstreamEngine({ upstream_engine }: Settings): "fetch" | "socket" {
+  return upstream_engine === "fetch" ? "fetch" : "socket";
+}
+
+function listenerEngine({ listener_engine }: Settings): "bun" | "socket" {
+  return listener_engine === "bun" ? "bun" : "socket";
+}

@@ -1,0 +1,489 @@
+/**
+ * One client connection in HTTP/1.1 (RFC 9112): requests are read strictly, one exchange at a time; what follows on the
+ * connection waits. No timer, promise or closure of its own for a plain request: timeouts are swept.
+ */
+import { fieldLinesMax, halfClosedMs, lingerBytesMax, lingerMs, pipelinedBytesMax } from "../../lib/limits.ts";
+import { passableUpgrade } from "../../lib/fields.ts";
+import type { Swept } from "../../lib/sweeper.ts";
+import type { Body, BodySink, FieldLine } from "../body.ts";
+import { Exchange, type Answer, type FieldVisitor, type Reply } from "../exchange.ts";
+import { Failure } from "../failure.ts";
+import { refuse } from "../guards/guard.ts";
+import type { HeaderEdits } from "../headers/edits.ts";
+import { ChunkedReader } from "../wire/chunked.ts";
+import type { SocketEvents } from "../wire/dial.ts";
+import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
+import { Output } from "../wire/output.ts";
+import { parseRequestHead, RequestHead } from "../wire/request-head.ts";
+import type { Transport } from "../wire/transport.ts";
+import { ReplyWriter } from "./reply-writer.ts";
+import type { Site } from "./socket.ts";
+import { splice } from "./splice.ts";
+
+export class Http1Connection implements SocketEvents, Swept {
+  readonly out: Output;
+  #input: Buffer | undefined;
+  #scanned = 0;
+  readonly #head = new RequestHead();
+  #exchange: Http1Exchange | undefined;
+  #writer: ReplyWriter | undefined;
+  #served = 0;
+  /** when what the state waits for began, or last moved */
+  #sinceMs = performance.now();
+  #state: "idle" | "head" | "busy" | "linger" | "closed" = "idle";
+  #paused = false;
+  #processing = false;
+  #lingered = 0;
+  /** the client sent FIN: it may still read */
+  #finished = false;
+  #finishedMs = 0;
+
+  constructor(
+    readonly transport: Transport,
+    readonly peer: string,
+    readonly site: Site,
+    readonly handOver: (events: SocketEvents) => void,
+  ) {
+    this.out = new Output(transport);
+  }
+
+  get busy(): boolean {
+    return this.#state === "busy";
+  }
+
+  // Events of the socket.
+
+  data(chunk: Buffer): void {
+    if (this.#state === "closed") return;
+    if (this.#state === "linger") {
+      this.#lingered += chunk.length;
+      if (this.#lingered > lingerBytesMax) this.cut();
+      return;
+    }
+    this.#input = this.#input ? Buffer.concat([this.#input, chunk]) : chunk;
+    if (this.#state === "busy") {
+      this.#exchange!.body?.arrived();
+      // The next requests wait; more than a little of them must wait in the kernel.
+      if (this.#input && this.#input.length > pipelinedBytesMax) this.pause();
+      return;
+    }
+    this.#read();
+  }
+
+  drain(): void {
+    this.#sinceMs = performance.now();
+    if (this.out.drain()) this.#writer?.drained();
+  }
+
+  end(): void {
+    this.#finished = true;
+    // A half-closed client still wants its answer (bun-facts 7), but looks just like one that has left: it gets a while.
+    // One that is between requests is done.
+    this.#finishedMs = performance.now();
+    if (this.#state === "busy") this.#exchange?.body?.ended();
+    else this.shut();
+  }
+
+  close(): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.site.gone(this);
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    exchange?.gone();
+    this.#writer?.gone();
+  }
+
+  sweep(nowMs: number): void {
+    const { headerMs, bodyMs, writeMs, idleSeconds } = this.site.options.timeouts();
+    const silentMs = nowMs - this.#sinceMs;
+    if (this.#state === "idle") {
+      if (idleSeconds > 0 && silentMs > idleSeconds * 1000) this.shut();
+    } else if (this.#state === "head") {
+      if (headerMs > 0 && silentMs > headerMs) this.#refuse(408, "the request head did not arrive in time");
+    } else if (this.#state === "linger") {
+      if (silentMs > lingerMs) this.cut();
+    } else if (this.#state === "busy") {
+      if (this.#finished && nowMs - Math.max(this.#finishedMs, this.#sinceMs) > halfClosedMs) return this.cut();
+      if (this.out.queuedBytes > 0) {
+        if (writeMs > 0 && silentMs > writeMs) this.#writer?.unread(writeMs);
+      } else this.#exchange!.body?.sweep(nowMs, bodyMs);
+    }
+  }
+
+  /** Something of the answer goes out. */
+  moved(): void {
+    this.#sinceMs = performance.now();
+  }
+
+  /** Draining: an idle connection ends now, a busy one after its answer. */
+  drainNow(): void {
+    if (this.#state === "idle") this.shut();
+  }
+
+  /** Ends it in order. */
+  shut(): void {
+    if (this.#state === "closed") return;
+    this.transport.end();
+    this.close();
+  }
+
+  /** Ends it at once. */
+  cut(): void {
+    if (this.#state === "closed") return;
+    this.transport.terminate();
+    this.close();
+  }
+
+  pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.transport.pause();
+  }
+
+  unpause(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.transport.resume();
+  }
+
+  /** unread input; the body takes from it */
+  get input(): Buffer | undefined {
+    return this.#input;
+  }
+
+  consumed(bytes: number): void {
+    const input = this.#input!;
+    this.#input = bytes === input.length ? undefined : input.subarray(bytes);
+  }
+
+  /** Reads requests as long as the one before is answered at once. */
+  #read(): void {
+    if (this.#processing) return;
+    this.#processing = true;
+    while (this.#input && (this.#state === "idle" || this.#state === "head")) if (!this.#readHead(this.#input)) break;
+    this.#processing = false;
+  }
+
+  /** @returns false when more bytes are needed */
+  #readHead(input: Buffer): boolean {
+    const { headBytesMax } = this.site.options;
+    if (this.#state === "idle") {
+      this.#state = "head";
+      this.#sinceMs = performance.now();
+      this.#scanned = 0;
+    }
+    const end = findHeadEnd(input, this.#scanned);
+    if (end < 0) {
+      if (hasBareLineFeed(input, Math.max(0, this.#scanned - 1), input.length))
+        return this.#refuse(400, "the request holds a bare line feed");
+      this.#scanned = Math.max(0, input.length - 3);
+      if (input.length > headBytesMax) return this.#refuse(431, "the request head is too long");
+      return false;
+    }
+    const head = this.#head;
+    const status = parseRequestHead(head, input, 0, end, {
+      targetBytesMax: headBytesMax,
+      headBytesMax,
+      linesMax: fieldLinesMax,
+    });
+    if (status !== 0) return this.#refuse(status, head.reason);
+    this.consumed(end);
+    this.#scanned = 0;
+    this.#state = "busy";
+    this.#served++;
+    const exchange = (this.#exchange = new Http1Exchange(this, head));
+    void this.#serve(exchange);
+    return true;
+  }
+
+  async #serve(exchange: Http1Exchange): Promise<void> {
+    const { options } = this.site;
+    let reply: Reply | undefined;
+    try {
+      reply = await options.handle(exchange);
+    } catch (error) {
+      options.failed(error);
+      reply = refuse(500, "the proxy failed on this request");
+    }
+    // The client has left, or the connection became a tunnel.
+    if (this.#exchange !== exchange) {
+      reply?.passed?.body?.cancel();
+      return;
+    }
+    if (!reply) return;
+    this.#sinceMs = performance.now();
+    this.#writer = new ReplyWriter(this, exchange, reply, this.#mayGoOn(exchange));
+    this.#writer.begin();
+  }
+
+  /** Whether another request may follow on this connection. */
+  #mayGoOn(exchange: Http1Exchange): boolean {
+    const most = this.site.options.requestsMax();
+    return exchange.keepAlive && !this.site.draining && (most === 0 || this.#served < most);
+  }
+
+  /** The answer was written, as far as the kernel took it. */
+  answered(goOn: boolean): void {
+    const exchange = this.#exchange;
+    if (!exchange) return;
+    this.#exchange = undefined;
+    this.#writer = undefined;
+    const unread = exchange.body !== undefined && !exchange.body.finish();
+    if (!goOn || unread) return this.#leave(unread);
+    this.#state = "idle";
+    this.#sinceMs = performance.now();
+    this.unpause();
+    if (this.#finished) return this.shut();
+    if (this.#input) this.#read();
+  }
+
+  /** The answer can't be completed: the client must see that. */
+  broken(): void {
+    this.cut();
+  }
+
+  /** Closes, reading on for a moment where the client still sends: else its own data would reset the answer away. */
+  #leave(unread: boolean): void {
+    if (!unread || this.#finished) return this.shut();
+    this.#state = "linger";
+    this.#sinceMs = performance.now();
+    this.#input = undefined;
+    this.transport.shutdown();
+    this.unpause();
+  }
+
+  /** An answer to something that is no request; the connection ends with it. */
+  #refuse(status: number, why: string): false {
+    const { options } = this.site;
+    options.log("debug", "client", `${status} to ${this.peer}: ${why}`);
+    const { content, fields } = refuse(status, why);
+    this.out.text(`HTTP/1.1 ${status} ${String(content).slice(4).split(":")[0]}\r\n`);
+    for (const [name, value] of fields) this.out.text(`${name}: ${value}\r\n`);
+    this.out.text(`Content-Length: ${String(content).length}\r\nConnection: close\r\n\r\n${content}`);
+    this.out.flush();
+    this.#leave(true);
+    return false;
+  }
+
+  /** Becomes a tunnel to an upstream: HTTP has no part in it any more. */
+  tunnel(exchange: Http1Exchange, answer: Answer, edits: HeaderEdits, fields: readonly FieldLine[]): void {
+    const writer = new ReplyWriter(this, exchange, { passed: answer, status: 101, edits, fields: [...fields] }, true);
+    writer.switchHead();
+    this.#exchange = undefined;
+    const early = this.#input;
+    this.#input = undefined;
+    // The listener's own count of connections still holds it until the tunnel ends.
+    this.#state = "busy";
+    this.site.sweeper.delete(this);
+    splice({
+      client: { transport: this.transport, out: this.out, listen: this.handOver, early },
+      upstream: answer.tunnel!,
+      silenceMs: exchange.route!.timeouts.streamMs,
+      sweeper: this.site.sweeper,
+      ended: (bytesOut, cut) => {
+        this.#state = "closed";
+        this.site.gone(this);
+        exchange.member!.endpoint.inFlight--;
+        this.site.options.ended(exchange, { status: 101, bytesOut, cut });
+      },
+    });
+    exchange.member!.endpoint.inFlight++;
+    this.unpause();
+  }
+}
+
+/** A request on a connection of ours. */
+export class Http1Exchange extends Exchange {
+  readonly method: string;
+  readonly target: string;
+  readonly version: "HTTP/1.0" | "HTTP/1.1";
+  readonly secure = false;
+  readonly authority: string | undefined;
+  readonly body: RequestBody | undefined;
+  readonly keepAlive: boolean;
+  override readonly acceptWebSocket = undefined;
+  #onGone: (() => void)[] | undefined;
+  #isGone = false;
+
+  constructor(
+    readonly connection: Http1Connection,
+    readonly head: RequestHead,
+  ) {
+    super();
+    this.method = head.method();
+    this.target = head.target();
+    this.version = head.minor === 0 ? "HTTP/1.0" : "HTTP/1.1";
+    // RFC 9112 3.2.2: the authority of an absolute-form target wins over Host.
+    this.authority =
+      head.authorityStart >= 0
+        ? head.bytes.toString("latin1", head.authorityStart, head.authorityEnd)
+        : head.field("host");
+    this.keepAlive = head.keepAlive;
+    if (head.chunked || head.contentLength > 0) this.body = new RequestBody(connection, head);
+  }
+
+  get peer(): string {
+    return this.connection.peer;
+  }
+
+  get localPort(): number {
+    return this.connection.site.port;
+  }
+
+  override get bytesIn(): number {
+    return this.body?.received ?? 0;
+  }
+
+  override get upgrade(): string | undefined {
+    // A request with a body could only switch after it; nobody does that.
+    return this.head.upgrade && this.head.minor === 1 && !this.body
+      ? passableUpgrade(this.head.field("upgrade"))
+      : undefined;
+  }
+
+  field(name: string): string | undefined {
+    return this.head.field(name);
+  }
+
+  eachField(visit: FieldVisitor): void {
+    this.head.each(visit);
+  }
+
+  onClientGone(act: () => void): void {
+    if (this.#isGone) act();
+    else (this.#onGone ??= []).push(act);
+  }
+
+  override acceptTunnel(answer: Answer, edits: HeaderEdits, fields: readonly FieldLine[]): void {
+    this.connection.tunnel(this, answer, edits, fields);
+  }
+
+  gone(): void {
+    this.#isGone = true;
+    for (const act of this.#onGone ?? []) act();
+    this.body?.cut();
+  }
+}
+
+/** The body of a request, taken from its connection as the upstream takes it. */
+export class RequestBody implements Body {
+  readonly length: number;
+  received = 0;
+  #remaining: number;
+  readonly #chunks: ChunkedReader | undefined;
+  readonly #expectsContinue: boolean;
+  #sink: BodySink | undefined;
+  #paused = true;
+  #over = false;
+  #complete = false;
+  #heardMs = performance.now();
+
+  constructor(
+    readonly connection: Http1Connection,
+    head: RequestHead,
+  ) {
+    this.length = head.chunked ? -1 : head.contentLength;
+    this.#remaining = this.length;
+    this.#expectsContinue = head.expectContinue && head.minor === 1;
+    if (head.chunked) this.#chunks = new ChunkedReader();
+  }
+
+  start(sink: BodySink): void {
+    this.#sink = sink;
+    this.#paused = false;
+    this.#heardMs = performance.now();
+    // RFC 9110 10.1.1: only now is the body wanted.
+    if (this.#expectsContinue && this.connection.input === undefined) {
+      this.connection.out.text("HTTP/1.1 100 Continue\r\n\r\n");
+      this.connection.out.flush();
+    }
+    this.arrived();
+    // What came before the upstream was ready may have paused the connection.
+    if (!this.#paused) this.connection.unpause();
+  }
+
+  resume(): void {
+    if (!this.#paused || this.#over) return;
+    this.#paused = false;
+    this.#heardMs = performance.now();
+    this.arrived();
+    if (!this.#paused) this.connection.unpause();
+  }
+
+  cancel(): void {
+    this.#over = true;
+  }
+
+  /** Takes what the connection has read. */
+  arrived(): void {
+    if (this.#over || this.#complete) return;
+    this.#heardMs = performance.now();
+    while (!this.#paused && !this.#over && !this.#complete) {
+      const { input } = this.connection;
+      if (!input) break;
+      if (this.#chunks) this.#feedChunks(input, this.#chunks);
+      else {
+        const length = Math.min(input.length, this.#remaining);
+        this.#remaining -= length;
+        this.connection.consumed(length);
+        this.#push(length === input.length ? input : input.subarray(0, length));
+        if (this.#remaining === 0) this.#end();
+      }
+    }
+    if (this.#paused && this.connection.input && !this.#complete) this.connection.pause();
+  }
+
+  /** The client sent FIN. */
+  ended(): void {
+    if (this.#complete || this.#over) return;
+    this.#fail(new Failure("client_gone", "the client closed its side inside the request body"));
+  }
+
+  cut(): void {
+    this.#fail(new Failure("client_gone", "the client left inside the request body"));
+  }
+
+  sweep(nowMs: number, silenceMs: number): void {
+    if (this.#over || this.#complete || this.#paused || silenceMs === 0 || nowMs - this.#heardMs <= silenceMs) return;
+    this.#fail(new Failure("client_timeout", `the request body was silent for ${silenceMs / 1000} s`));
+  }
+
+  /** The answer is written. @returns true when the request was read to its end, so that another may follow */
+  finish(): boolean {
+    this.#over = true;
+    if (this.#complete) return true;
+    // What already lies here may be all of it.
+    this.#sink = { write: () => true, end() {}, fail() {} };
+    this.#over = false;
+    this.#paused = false;
+    this.arrived();
+    this.#over = true;
+    return this.#complete;
+  }
+
+  #feedChunks(input: Buffer, chunks: ChunkedReader): void {
+    this.connection.consumed(
+      chunks.feed(input, 0, input.length, { data: (bytes) => (this.#push(bytes), !this.#paused) }),
+    );
+    if (chunks.error)
+      this.#fail(new Failure("client_body_bad", `the request body is not validly chunked: ${chunks.error}`));
+    else if (chunks.done) this.#end(chunks.trailers);
+  }
+
+  #push(bytes: Buffer): void {
+    this.received += bytes.length;
+    if (bytes.length > 0 && !this.#sink!.write(bytes)) this.#paused = true;
+  }
+
+  #end(trailers?: readonly FieldLine[]): void {
+    this.#complete = true;
+    this.#sink!.end(trailers);
+  }
+
+  #fail(failure: Failure): void {
+    if (this.#over || this.#complete) return;
+    this.#over = true;
+    this.#sink?.fail(failure);
+  }
+}

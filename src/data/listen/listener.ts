@@ -1,0 +1,41 @@
+/** What every listener engine is given, and what it gives back. */
+import type { ListenAddress } from "../../lib/address.ts";
+import type { Exchange, Reply } from "../exchange.ts";
+import type { Ending } from "../plane.ts";
+
+/** 0 = no bound. */
+export interface ClientTimeouts {
+  /** idle keep-alive connections are closed after this */
+  readonly idleSeconds: number;
+  /** silence allowed inside a request body */
+  readonly bodyMs: number;
+  /** how long a client may read nothing of its answer */
+  readonly writeMs: number;
+}
+
+export interface ListenerOptions {
+  readonly address: ListenAddress;
+  /** asked anew for each request: SIGHUP may change them */
+  timeouts(): ClientTimeouts;
+  /** @returns undefined when the connection became something else: a WebSocket, a tunnel */
+  handle(exchange: Exchange): Promise<Reply | undefined>;
+  ended(exchange: Exchange, ending: Ending): void;
+  /** a fault of ours: the client gets 500 */
+  failed(error: unknown): void;
+}
+
+export interface Listener {
+  readonly url: string;
+  readonly port: number;
+  /** Stops accepting; open exchanges go on. Resolves when the last one ended. */
+  drain(): Promise<void>;
+  /** Cuts what is open. */
+  close(): Promise<void>;
+  /** exchanges and WebSockets open now */
+  readonly open: number;
+}
+
+/** An address that a browser can open. */
+export function visible(hostname: string): string {
+  return hostname === "0.0.0.0" || hostname === "::" ? "127.0.0.1" : hostname;
+}

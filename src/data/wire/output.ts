@@ -1,0 +1,126 @@
+/**
+ * Output: bytes on their way out of one connection. What belongs together is composed in one buffer and written once
+ * (a write costs more than all our code, bun-facts 7); what the kernel does not take is kept and finished on `drain`.
+ */
+import { outputBufferBytes } from "../../lib/limits.ts";
+import type { Transport } from "./transport.ts";
+
+/** One buffer serves nearly all connections: composing never waits. A second composer at the same time makes its own. */
+let spare: Buffer | undefined = Buffer.allocUnsafeSlow(outputBufferBytes);
+
+export class Output {
+  /** bytes handed to the kernel or queued, ever: a mark for {@link discard} */
+  writtenBytes = 0;
+  /** bytes that the kernel has not taken */
+  queuedBytes = 0;
+  #buffer: Buffer | undefined;
+  #length = 0;
+  #queue: Uint8Array[] = [];
+
+  constructor(readonly transport: Transport) {}
+
+  /** Appends bytes[start, end), by copy. */
+  copy(bytes: Buffer, start: number, end: number): void {
+    const length = end - start;
+    if (length > outputBufferBytes - this.#length) {
+      this.flush();
+      if (length > outputBufferBytes) return this.write(bytes.subarray(start, end));
+    }
+    this.#buffer ??= take();
+    bytes.copy(this.#buffer, this.#length, start, end);
+    this.#length += length;
+  }
+
+  /** Appends text of latin1 characters. */
+  text(text: string): void {
+    if (text.length > outputBufferBytes - this.#length) {
+      this.flush();
+      if (text.length > outputBufferBytes) return this.write(Buffer.from(text, "latin1"));
+    }
+    this.#buffer ??= take();
+    this.#buffer.write(text, this.#length, "latin1");
+    this.#length += text.length;
+  }
+
+  /**
+   * Appends a chunk that stays unchanged: copied while it fits beside what is composed, else sent without a copy.
+   */
+  chunk(bytes: Uint8Array): void {
+    if (bytes.length <= outputBufferBytes - this.#length) {
+      this.#buffer ??= take();
+      this.#buffer.set(bytes, this.#length);
+      this.#length += bytes.length;
+      return;
+    }
+    this.flush();
+    this.write(bytes);
+  }
+
+  /** Forgets what was composed and not written yet. @returns false when some of it is gone already */
+  discard(mark: number): boolean {
+    if (this.writtenBytes !== mark) return false;
+    spare = this.#buffer ?? spare;
+    this.#buffer = undefined;
+    this.#length = 0;
+    return true;
+  }
+
+  /** Writes what was composed. @returns true when nothing is queued */
+  flush(): boolean {
+    const buffer = this.#buffer;
+    if (buffer) {
+      const length = this.#length;
+      this.writtenBytes += length;
+      this.#buffer = undefined;
+      this.#length = 0;
+      let taken = 0;
+      if (this.#queue.length === 0) {
+        taken = this.transport.write(buffer, 0, length);
+        // Gone: `close` tells its own story.
+        if (taken < 0) taken = length;
+      }
+      if (taken < length) this.#keep(Buffer.from(buffer.subarray(taken, length)));
+      spare = buffer;
+    }
+    return this.queuedBytes === 0;
+  }
+
+  /** The transport takes bytes again. @returns true when nothing is queued any more */
+  drain(): boolean {
+    while (this.#queue.length > 0) {
+      const chunk = this.#queue[0]!;
+      const taken = this.transport.write(chunk);
+      if (taken < 0) {
+        this.#queue = [];
+        this.queuedBytes = 0;
+        return true;
+      }
+      this.queuedBytes -= taken;
+      if (taken < chunk.length) {
+        this.#queue[0] = chunk.subarray(taken);
+        return false;
+      }
+      this.#queue.shift();
+    }
+    return true;
+  }
+
+  /** Past everything composed: sent as it is, or kept by reference. */
+  private write(bytes: Uint8Array): void {
+    this.writtenBytes += bytes.length;
+    if (this.#queue.length > 0) return this.#keep(bytes);
+    const taken = this.transport.write(bytes);
+    if (taken >= 0 && taken < bytes.length) this.#keep(bytes.subarray(taken));
+  }
+
+  #keep(bytes: Uint8Array): void {
+    this.#queue.push(bytes);
+    this.queuedBytes += bytes.length;
+  }
+}
+
+function take(): Buffer {
+  const buffer = spare ?? Buffer.allocUnsafeSlow(outputBufferBytes);
+  spare = undefined;
+  return buffer;
+}

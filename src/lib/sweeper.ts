@@ -1,0 +1,31 @@
+/** Sweeper: one clock for the timeouts of all connections, instead of a timer for each. */
+
+export interface Swept {
+  /** @param nowMs performance.now() */
+  sweep(nowMs: number): void;
+}
+
+export class Sweeper {
+  readonly #entries = new Set<Swept>();
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  /** @param everyMs a timeout is noticed at most so much later */
+  constructor(readonly everyMs: number) {}
+
+  add(entry: Swept): void {
+    this.#entries.add(entry);
+    if (this.#timer) return;
+    this.#timer = setInterval(() => {
+      const nowMs = performance.now();
+      for (const each of this.#entries) each.sweep(nowMs);
+    }, this.everyMs);
+    this.#timer.unref();
+  }
+
+  delete(entry: Swept): void {
+    this.#entries.delete(entry);
+    if (this.#entries.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
