@@ -8,6 +8,12 @@ export const aralez: Contender = {
   plan: (place) => planAralez(place, place.tree, withoutChecks),
 };
 
+export const aralezFetch: Contender = {
+  doc: "the same on Bun's own engines: listener_engine bun, upstream_engine fetch",
+  plan: (place) =>
+    planAralez(place, place.tree, { ...withoutChecks, settings: "listener_engine: bun\nupstream_engine: fetch\n" }),
+};
+
 export const aralezChecks: Contender = {
   doc: "the same with health checks as by default: each route asks its server every 2 s, also while others are measured",
   plan: (place) => planAralez(place, place.tree, {}),

@@ -1,10 +1,11 @@
 /** The contenders, in the order they are measured in; all are compared with nginx. */
-import { aralez, aralezChecks, baseline } from "./aralez.ts";
+import { aralez, aralezChecks, aralezFetch, baseline } from "./aralez.ts";
 import type { Contender } from "./contender.ts";
 import { nginx, nginxLarge } from "./nginx.ts";
 
 export const contenders = {
   aralez,
+  "aralez-fetch": aralezFetch,
   "aralez-checks": aralezChecks,
   baseline,
   nginx,

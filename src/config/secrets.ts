@@ -1,12 +1,16 @@
 /** Finds the secrets of a configuration tree: they are taken as written, and hidden from every message and quoted line. */
 import { suggest } from "../lib/suggest.ts";
-import type { MapNode, Node } from "./node.ts";
+import type { ListNode, MapNode, Node } from "./node.ts";
 import type { Report } from "./report.ts";
 
 /** Keys that hold a secret wherever they stand. */
 const anywhere = new Set(["master_key", "token", "hmac_key"]);
 /** Keys that hold one inside `authorization`. */
 const insideAuthorization = new Set(["data", "creds", "users", "keys"]);
+/** Lists of header items, any of which may carry credentials. */
+const headerLists = new Set(["server_headers", "client_headers", "headers"]);
+/** Names of such headers; a mistyped item begins with one of them all the same. */
+const credentialHeader = /^[+-]?\s*[\w-]*(?:auth|cookie|token|secret|password|passwd|api-?key|credential)/i;
 /** Words that hide what follows although no such key exists there: a slip must not print what it misspells. */
 const telling = [...anywhere, ...insideAuthorization, "password", "secret", "api_key"];
 
@@ -31,7 +35,8 @@ class Walk {
   }
 
   #entry(key: string, value: Node, inAuthorization: boolean): void {
-    if (key === "authorization") this.#authorization(value);
+    if (headerLists.has(key) && value.kind === "list") this.#headers(value);
+    else if (key === "authorization") this.#authorization(value);
     // A host may be called `token` or `users`: what has `paths` is never a secret.
     else if (value.kind === "map" && value.entries.has("paths")) this.map(value, false);
     else if (anywhere.has(key) || (inAuthorization && insideAuthorization.has(key))) {
@@ -55,6 +60,12 @@ class Walk {
       const isAddress =
         key === "data" && type?.kind === "scalar" && type.value === "forward" && value.kind === "scalar";
       if (!isAddress || value.written.includes("@")) this.#entry(key, value, true);
+    }
+  }
+
+  #headers(list: ListNode): void {
+    for (const item of list.items) {
+      if (item.kind === "scalar" && credentialHeader.test(item.written.replace(/^["']/, ""))) this.#mark(item, false);
     }
   }
 

@@ -15,6 +15,7 @@ import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
 import { stickyKey } from "../data/upstream/sticky.ts";
 import { AddressSet, showListen, type ListenAddress } from "../lib/address.ts";
 import { describe } from "../lib/cause.ts";
+import { cutExchangesWaitMs } from "../lib/limits.ts";
 import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
 import { openForwarders, openListener, type Forwarders } from "./engines.ts";
@@ -82,6 +83,8 @@ export async function start(options: StartOptions): Promise<Running> {
   const plane = new Plane(planeOptions());
   const folder = options.mainFile ? dirname(options.mainFile) : process.cwd();
   const listeners: { name: string; url: string; listener: Listener }[] = [];
+  /** exchanges that have not ended */
+  let open = 0;
   const listening = Promise.withResolvers<void>();
   const reloader = new Reloader({
     plane,
@@ -116,8 +119,8 @@ export async function start(options: StartOptions): Promise<Running> {
     for (const problem of [...options.problems, ...first.problems]) tellProblem(problem, tell);
     listeners.push(
       listen("http", settings.proxy_address_http, {
-        handle: (exchange) => handle(plane, exchange),
-        ended: (exchange, ending) => plane.options.ended(exchange, ending),
+        handle: (exchange) => (open++, handle(plane, exchange)),
+        ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
         settings: () => settings,
         log,
       }),
@@ -126,8 +129,8 @@ export async function start(options: StartOptions): Promise<Running> {
       const tree = openTree(settings.file_server_folder);
       listeners.push(
         listen("files", settings.file_server_address, {
-          handle: (exchange) => handleFiles(tree, exchange, tell),
-          ended: (exchange, ending) => plane.options.ended(exchange, ending),
+          handle: (exchange) => (open++, handleFiles(tree, exchange, tell)),
+          ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
           settings: () => settings,
           log,
         }),
@@ -180,6 +183,7 @@ export async function start(options: StartOptions): Promise<Running> {
         watching,
         reloader,
         forwarders,
+        open: () => open,
       }).finally(() => process.off("exit", flush)));
     },
   };
@@ -288,6 +292,8 @@ interface ShutDown {
   watching: Watching | undefined;
   reloader: Reloader;
   forwarders: Forwarders;
+  /** exchanges that have not ended */
+  open(): number;
 }
 
 async function shutDown({
@@ -299,6 +305,7 @@ async function shutDown({
   watching,
   reloader,
   forwarders,
+  open,
 }: ShutDown): Promise<void> {
   if (graceMs > 0) await Bun.sleep(graceMs);
   log.info("proxy", `stopping: ${listeners.reduce((sum, { listener }) => sum + listener.open, 0)} open`);
@@ -313,6 +320,9 @@ async function shutDown({
   clearTimeout(timer);
   // Idle keep-alive connections outlive a drain; they end here.
   await Promise.all(listeners.map(({ listener }) => listener.close()));
+  // What was cut ends a moment later, and has its line in the log to write.
+  const untilMs = performance.now() + cutExchangesWaitMs;
+  while (open() > 0 && performance.now() < untilMs) await Bun.sleep(5);
   closeForwarders(forwarders);
   log.info("proxy", "stopped");
   sinks.close();

@@ -2,6 +2,7 @@
 import { hasToken } from "../lib/fields.ts";
 import type { Exchange, PassedReply, Reply } from "./exchange.ts";
 import { Failure } from "./failure.ts";
+import type { Attempt } from "./forward/forwarder.ts";
 import { KeptBody } from "./forward/kept-body.ts";
 import { forwardWebSocket } from "./forward/upgrade.ts";
 import { refuse } from "./guards/guard.ts";
@@ -37,7 +38,9 @@ export async function deliver(
     return { ...reply, fields: applyEdits(reply.fields, route.responseEdits) };
   }
   const pool = route.pool!;
-  const websocket = isWebSocketUpgrade(exchange);
+  const malformed = asksForWebSocket(exchange) ? malformedUpgrade(exchange) : undefined;
+  if (malformed) return malformed;
+  const websocket = exchange.acceptWebSocket !== undefined && asksForWebSocket(exchange);
   // Whatever carries plain requests, a tunnel needs a connection of our own.
   const forwarder = exchange.upgrade === undefined ? plane.options.forwarder : plane.options.tunnels;
   const body = exchange.body && new KeptBody(exchange.body, route.retryBodyBytesMax);
@@ -51,13 +54,14 @@ export async function deliver(
     exchange.tries++;
     const beganMs = performance.now();
     member.health.beginTrial(beganMs);
+    let attempt: Attempt | undefined;
     try {
       const sticky =
         route.stickySeconds > 0
           ? [stickyLine(pool, member, exchange.field("cookie"), route.stickySeconds, exchange.secure)]
           : [];
       const again = () => (mayReplay(exchange, body) ? { body: body?.attempt() } : undefined);
-      const attempt = { exchange, route, member, body: body?.attempt(), again };
+      attempt = { exchange, route, member, body: body?.attempt(), again, replayed: false };
       const answer = websocket ? await forwardWebSocket(plane, attempt, sticky) : await forwarder.forward(attempt);
       exchange.upstreamMs = performance.now() - beganMs;
       member.health.succeeded();
@@ -81,9 +85,10 @@ export async function deliver(
       exchange.failure = failure;
       settle(plane, member, failure);
       if (!mayRepeat(plane, exchange, failure, body, tried.length, route, table)) break;
-      // A lone member that dropped a kept-alive connection gets the one replay that section 14 allows.
-      if (failure.code === "early_reset" && tried.length === 1 && pool.members.length === 1 && exchange.tries === 1)
+      // A lone member that dropped the connection is asked once more: there is no further one.
+      if (failure.code === "early_reset" && pool.members.length === 1 && exchange.tries === 1 && !attempt?.replayed) {
         tried.length = 0;
+      }
     }
   }
   body?.cancel();
@@ -156,10 +161,19 @@ function refusal(plane: Plane, exchange: Exchange, pool: Pool): Reply {
   );
 }
 
-function isWebSocketUpgrade(exchange: Exchange): boolean {
+/** RFC 6455 4.2.1: refused before an upstream is upgraded for nothing. */
+function malformedUpgrade(exchange: Exchange): Reply | undefined {
+  if (exchange.field("sec-websocket-version")?.trim() !== "13") {
+    return refuse(426, "only WebSocket version 13 is served here", [["Sec-WebSocket-Version", "13"]]);
+  }
+  if (/^[A-Za-z0-9+/]{21}[AQgw]==$/.test(exchange.field("sec-websocket-key") ?? "")) return undefined;
+  return refuse(400, "Sec-WebSocket-Key is missing or not valid");
+}
+
+function asksForWebSocket(exchange: Exchange): boolean {
   return (
     exchange.method === "GET" &&
-    exchange.acceptWebSocket !== undefined &&
+    (exchange.acceptWebSocket !== undefined || exchange.upgrade !== undefined) &&
     hasToken(exchange.field("upgrade"), "websocket") &&
     hasToken(exchange.field("connection"), "upgrade")
   );

@@ -2,6 +2,7 @@
  * The spine: one request from top to bottom. Each listener engine opens the exchange and writes the reply; nothing below
  * knows which engine it was.
  */
+import { isIP } from "node:net";
 import { normaliseIp } from "../lib/address.ts";
 import { hasToken } from "../lib/fields.ts";
 import { forwardedHopsMax, requestIdCharsMax } from "../lib/limits.ts";
@@ -45,11 +46,18 @@ function identify(plane: Plane, exchange: Exchange): void {
   exchange.trusted = true;
   const hops = exchange.field("x-forwarded-for")?.split(",") ?? [];
   for (const hop of hops.reverse().slice(0, forwardedHopsMax)) {
-    const ip = normaliseIp(hop.trim().replace(/^\[([^\]]+)\](?::\d+)?$/, "$1"));
-    if (!/^[0-9a-fA-F:.]+$/.test(ip)) return;
+    const ip = hopAddress(hop.trim());
+    if (ip === undefined) return;
     exchange.client = ip;
     if (!trusted.has(ip)) return;
   }
+}
+
+/** One hop of X-Forwarded-For, without the port and brackets that some balancers write. @returns undefined for what is no address */
+function hopAddress(hop: string): string | undefined {
+  const bare = hop.replace(/^\[([^\]]+)\](?::\d{1,5})?$/, "$1").replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1");
+  const ip = normaliseIp(bare);
+  return isIP(ip) === 0 ? undefined : ip;
 }
 
 /** Host and target checks, then the route. */

@@ -141,3 +141,9 @@ export const trailerLinesMax = 100;
  * like one that left, and an upstream must not work for nobody.
  */
 export const halfClosedMs = 5_000;
+/** After the drain's deadline has cut what was open, so long for its last log lines. */
+export const cutExchangesWaitMs = 1_000;
+/** Bytes queued in all WebSockets together above which one that has more than its small share queued is closed (1013). */
+export const webSocketQueuesBytesMax = 256 * MIB;
+/** … that share. */
+export const webSocketQueueShareBytes = MIB;

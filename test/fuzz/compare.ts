@@ -31,10 +31,10 @@ export interface Tally {
 export const stricterBecause: Record<string, string> = {
   "a method that is not made of capital letters, _ and -": "no server we stand before tells `get` from `GET` reliably",
   "a malformed target": "schemes other than http and https, hosts with percent-encoding or without a name",
-  "an invalid Host":
-    "hosts with percent-encoding, sub-delims or without a name; ports above 65,535; no IPv6 in brackets",
-  "a malformed Host": "the same beside a target with an authority",
+  "an invalid Host": "brackets without an IPv6 address in them, a port above 65,535, a name of dots",
+  "a malformed Host": "hosts with percent-encoding, sub-delims or without a name; ports of more than 5 digits",
   "two Content-Length fields": "equal values may be taken for one: a hop behind us may see it otherwise",
+  "two Transfer-Encoding fields": "an empty line beside chunked",
   "a malformed Content-Length": "a list of equal values; more than 15 digits",
   "a Transfer-Encoding that is not chunked": "empty list elements beside chunked",
   "a Transfer-Encoding beside chunked": "never alone: the reference knows no other coding either",

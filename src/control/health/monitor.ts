@@ -1,6 +1,7 @@
 /** HealthMonitor: asks every target on its own clock and tells what changed. */
 import { showAddress, type DialAddress } from "../../lib/address.ts";
 import { detectWaitMs, probeSlowMs, probesInFlightMax, probesSlowInFlightMax } from "../../lib/limits.ts";
+import { descriptorsLeft } from "../../lib/descriptors.ts";
 import { names, type Resolver } from "../../lib/resolve.ts";
 import type { Probe, Wire } from "../../data/upstream/endpoint.ts";
 import type { Fact } from "../../data/upstream/ledger.ts";
@@ -169,7 +170,8 @@ export class HealthMonitor {
     if (watch.gone) return;
     watch.lastMs = this.#now() - startMs;
     const first = watch.streak.up === undefined;
-    this.#note(watch, verdict);
+    // A check that found no descriptor of ours free has asked nobody.
+    if (verdict.up || verdict.status !== undefined || descriptorsLeft()) this.#note(watch, verdict);
     const delayMs = nextDelayMs(watch.target.probe.intervalMs, watch.lastMs, first, Math.random());
     watch.timer = setTimeout(() => this.#lanes.run(watch.lastMs > probeSlowMs, () => this.#check(watch)), delayMs);
     watch.timer.unref();

@@ -165,7 +165,9 @@ class Call {
     );
     const over = () => this.#uploadSilence?.stop();
     return streamOf(body, {
-      sent: () => this.#uploadSilence!.touch(),
+      // Asked for more, it is the client that is silent; its own timer tells.
+      wanted: () => this.#uploadSilence!.hold(),
+      sent: () => this.#uploadSilence!.release(),
       ended: () => {
         over();
         this.#awaitFirstByte();
@@ -208,6 +210,9 @@ class Call {
 }
 
 const refusals: Record<string, FailureCode> = {
+  // Our own shortage: nothing was sent, and no member is to blame.
+  EMFILE: "upstream_busy",
+  ENFILE: "upstream_busy",
   ECONNREFUSED: "connect_refused",
   ConnectionRefused: "connect_refused",
   ENOENT: "connect_refused",

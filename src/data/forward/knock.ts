@@ -6,6 +6,7 @@
  */
 import net from "node:net";
 import { describe } from "../../lib/cause.ts";
+import { descriptorsLeft } from "../../lib/descriptors.ts";
 import { names } from "../../lib/resolve.ts";
 import { Failure } from "../failure.ts";
 import type { Endpoint } from "../upstream/endpoint.ts";
@@ -60,6 +61,12 @@ function connectOnce(
       timer = setTimeout(failure, Math.max(0, deadlineMs - performance.now()));
     }
     socket.once("connect", () => finish());
-    socket.on("error", (error) => finish(new Failure("connect_refused", `${name}: ${describe(error)}`)));
+    socket.on("error", (error) =>
+      finish(
+        descriptorsLeft()
+          ? new Failure("connect_refused", `${name}: ${describe(error)}`)
+          : new Failure("upstream_busy", `${name}: too many open files`),
+      ),
+    );
   });
 }

@@ -62,7 +62,8 @@ export class SocketForwarder implements Forwarder {
       return await kept.exchange(attempt);
     } catch (error) {
       // An origin that closes idle connections is not unhealthy: one replay on a fresh one, if the request allows it.
-      const again = (error as Failure).code === "early_reset" ? attempt.again() : undefined;
+      const again = (error as Failure).code === "early_reset" && !kept.heardSome ? attempt.again() : undefined;
+      if (again) attempt.replayed = true;
       if (!again) throw error;
       const fresh = await this.#dial(site, endpoint, trust, route.timeouts.connectMs, attempt);
       return fresh.exchange({ ...attempt, body: again.body });

@@ -120,6 +120,8 @@ export class StreamBody implements Body {
 
 /** What happens to a body while it is read as a stream. */
 export interface StreamWatch {
+  /** the reader asks for more: from now on the silence is the body's */
+  wanted?(): void;
   sent?(bytes: number): void;
   ended?(): void;
   failed?(failure: Failure): void;
@@ -136,6 +138,7 @@ export function streamOf(body: Body, watch: StreamWatch = {}): ReadableStream<Ui
       pull(controller) {
         return new Promise<void>((resolve) => {
           wanted = resolve;
+          watch.wanted?.();
           const give = () => {
             wanted?.();
             wanted = undefined;

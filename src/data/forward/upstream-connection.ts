@@ -36,6 +36,7 @@ export class UpstreamConnection implements SocketEvents, Swept {
   #head = new ResponseHead();
   #call: Call | undefined;
   #body: AnswerBody | undefined;
+  #heardSome = false;
 
   constructor(
     readonly name: string,
@@ -51,6 +52,7 @@ export class UpstreamConnection implements SocketEvents, Swept {
   /** Sends a request. @throws Failure; the connection is then closed */
   exchange(attempt: Attempt): Promise<Answer> {
     this.uses++;
+    this.#heardSome = false;
     return new Promise((resolve, reject) => {
       const call = (this.#call = new Call(this, attempt, resolve, reject));
       attempt.exchange.onClientGone(() => this.abandon(call, new Failure("client_gone", "the client left")));
@@ -87,6 +89,11 @@ export class UpstreamConnection implements SocketEvents, Swept {
     this.#body?.sweep(nowMs);
   }
 
+  /** the answer of the exchange under way has begun */
+  get heardSome(): boolean {
+    return this.#heardSome;
+  }
+
   get busy(): boolean {
     return this.#call !== undefined;
   }
@@ -95,6 +102,7 @@ export class UpstreamConnection implements SocketEvents, Swept {
 
   data(chunk: Buffer): void {
     if (!this.#call) return this.shut();
+    this.#heardSome = true;
     this.#call.heardMs = performance.now();
     if (this.#input) chunk = Buffer.concat([this.#input.subarray(this.#at), chunk]);
     else this.#scanned = 0;
@@ -123,7 +131,7 @@ export class UpstreamConnection implements SocketEvents, Swept {
     const how = error ? "reset the connection" : "closed the connection";
     if (this.#body) this.fail(new Failure("body_cut", `the answer of ${this.name} was cut: it ${how}`));
     else if (!this.#call) this.shut();
-    else if (this.#input) this.fail(new Failure("bad_answer", `${this.name} ${how} inside the head of its answer`));
+    else if (this.#input) this.fail(new Failure("early_reset", `${this.name} ${how} inside the head of its answer`));
     else this.fail(new Failure("early_reset", `${this.name} ${how} before it answered`));
   }
 

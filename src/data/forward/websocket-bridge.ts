@@ -8,6 +8,9 @@ import { type Bytes, type FrameFault, FrameReader } from "../wire/websocket-fram
 import { FrameWriter } from "../wire/websocket-writer.ts";
 import { unwatch, watch } from "./websocket-sweep.ts";
 
+/** bytes queued towards upstreams by all bridges: clients cannot be paused, so together they must stay within bounds */
+let queuedTogether = 0;
+
 /** How a bridge ended, for the log line and the counters. */
 export interface BridgeEnd {
   /** the close code of the side that ended it; 1005 = none given, 1006 = gone without a close frame */
@@ -48,6 +51,7 @@ export class UpstreamWebSocket {
   private upstreamFinSeen = false;
 
   private ended: { readonly code: number; readonly reason: string; readonly by: BridgeEnd["by"] } | undefined;
+  private queuedCounted = 0;
   private bytesIn = 0;
   private bytesOut = 0;
   private messages = 0;
@@ -243,6 +247,7 @@ export class UpstreamWebSocket {
 
   private upstreamDrained(): void {
     if (this.writer.flush()) this.quiet = false;
+    this.countQueue(this.writer.queuedBytes);
     this.flow();
   }
 
@@ -255,6 +260,7 @@ export class UpstreamWebSocket {
 
   private upstreamSocketGone(error: Error | undefined): void {
     this.upstreamGone = true;
+    this.countQueue(0);
     // What came before the client was open is still to be read: it may hold a close frame.
     if (!this.waiting) this.lost(error === undefined ? "connection lost" : `connection lost: ${error.message}`);
     this.settle();
@@ -272,11 +278,19 @@ export class UpstreamWebSocket {
   }
 
   private boundQueue(): void {
-    if (this.writer.queuedBytes <= limits.webSocketQueueBytesMax) return;
+    const queued = this.writer.queuedBytes;
+    this.countQueue(queued);
+    const within = queued <= limits.webSocketQueueShareBytes || queuedTogether <= limits.webSocketQueuesBytesMax;
+    if (queued <= limits.webSocketQueueBytesMax && within) return;
     this.end(1013, "upstream reads too slowly", "proxy");
     this.dismissClient(1013, "upstream reads too slowly");
     // No close frame: it would have to wait behind the very queue that is too long.
     this.socket.terminate();
+  }
+
+  private countQueue(queued: number): void {
+    queuedTogether += queued - this.queuedCounted;
+    this.queuedCounted = queued;
   }
 
   /** Pauses the upstream while the client cannot take more; sends our FIN when it is due. */

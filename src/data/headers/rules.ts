@@ -1,6 +1,7 @@
 /** Header rules as configured: `"Name: value"` sets, `"+Name: value"` adds, `"-Name"` removes; and their keys. */
 import { z } from "zod";
 import { key, scalar } from "../../config/shape.ts";
+import { readAuthority } from "../routing/host.ts";
 import { framing, hopByHop, isFieldValue, isToken } from "../../lib/fields.ts";
 
 /** One configured header item. `name` keeps the case it was written in. */
@@ -31,6 +32,10 @@ function headerItem(side: "client" | "server") {
       const lower = name.toLowerCase();
       if (!isToken(name)) throw new Error(`"${name}" is not a header name`);
       if (!isFieldValue(value)) throw new Error(`the value of "${name}" holds a control character`);
+      if (/[^\x00-\xff]/.test(value))
+        throw new Error(`the value of "${name}" holds a character that a header cannot carry`);
+      if (lower === "host" && act === "set" && value !== "" && !readAuthority(value))
+        throw new Error(`"${value}" is not a Host: expected a name or address, with or without a port`);
       if (framing.has(lower) || hopByHop.has(lower))
         throw new Error(`"${name}" belongs to the connection and cannot be changed by a rule`);
       if (lower === "host" && side === "client")

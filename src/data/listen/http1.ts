@@ -91,7 +91,8 @@ export class Http1Connection implements SocketEvents, Swept {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     exchange?.gone();
-    this.#writer?.gone();
+    if (this.#writer) this.#writer.gone();
+    else if (exchange) this.site.options.ended(exchange, { status: 499, bytesOut: 0, cut: true });
   }
 
   sweep(nowMs: number): void {

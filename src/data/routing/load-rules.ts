@@ -175,6 +175,8 @@ const known = new Set([
   "paths",
   "services",
   "tokenpath",
+  // Inside `healthcheck`: "path" is one letter or two from a secret's name, and none.
+  "path",
 ]);
 
 function optionsOf(given: GivenForRules): CheckOptions {

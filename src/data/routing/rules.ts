@@ -37,6 +37,8 @@ export const ruleKeys = {
 
 /** Beside other errors of the same map too, but not beside an unknown key, which may be the misspelt one. */
 const whenKeysAreKnown = (payload: z.core.ParsePayload) =>
+  typeof payload.value === "object" &&
+  payload.value !== null &&
   payload.issues.every((issue) => issue.code !== "unrecognized_keys");
 
 export const pathShape = z

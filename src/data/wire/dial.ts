@@ -1,4 +1,5 @@
 /** Opens one socket to an upstream: TCP, TLS or unix, within a time, with errors told apart as Failures. */
+import { descriptorsLeft } from "../../lib/descriptors.ts";
 import type { Socket } from "bun";
 import { Failure, type FailureCode } from "../failure.ts";
 
@@ -104,7 +105,8 @@ export class Dial {
   refused(error: unknown): void {
     const code = typeof error === "object" && error !== null && "code" in error ? String(error.code) : "";
     const cause = `Cannot connect to ${this.target}: ${code || String(error)}`;
-    this.fail(failureOf(code), cause);
+    if (descriptorsLeft()) this.fail(failureOf(code), cause);
+    else this.fail("upstream_busy", `Cannot connect to ${this.target}: too many open files`);
   }
 
   /** A TLS session broke, or a handler threw: the connection is in no known state any more. */

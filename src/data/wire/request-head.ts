@@ -172,6 +172,7 @@ export function parseRequestHead(
   if (end - start < 4 || end > bytes.length || bytes[end - 1] !== LF || bytes[end - 2] !== CR || bytes[end - 3] !== LF)
     return head.refuse(400, "no empty line at its end");
   head.bytes = bytes;
+  head.reason = "";
   head.start = start;
   head.end = end;
   head.contentLength = -1;
@@ -321,11 +322,11 @@ function concluded(head: RequestHead): number {
     head.hasUpgrade = false;
     head.expectContinue = false;
   }
-  if (head.authorityStart >= 0 && head.hostLine >= 0) {
-    // The pipeline checks what counts; RFC 9112 3.2 wants a malformed Host refused also where the target overrules it.
+  if (head.hostLine >= 0) {
+    // RFC 9112 3.2: also where the target's authority overrules it, and before anyone makes a string of it.
     const at = head.hostLine * 4;
-    const end = head.lines[at + 3]!;
-    if (authorityEnd(head.bytes, head.lines[at + 2]!, false) !== end) return head.refuse(400, "a malformed Host");
+    if (authorityEnd(head.bytes, head.lines[at + 2]!, false) !== head.lines[at + 3])
+      return head.refuse(400, "a malformed Host");
   }
   head.upgrade = head.hasUpgrade && (connection & UPGRADE) !== 0;
   head.nominates = (connection & OTHER) !== 0;

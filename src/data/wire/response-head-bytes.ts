@@ -111,6 +111,7 @@ export function parseResponseHead(
     return head.refuse(400, "no empty line at its end");
   if (end - start > limits.headBytesMax) return head.refuse(431, "the head is too long");
   head.bytes = bytes;
+  head.reason = "";
   head.start = start;
   head.end = end;
   head.contentLength = -1;
