@@ -65,9 +65,13 @@ for (const [name, fields, status] of broken) {
   });
 }
 
-test("clients that flood an upstream which does not read do not take the proxy's memory", async () => {
+// Bun.serve cannot pause a client, so it is closed; a tunnel pauses it.
+test.each([
+  ["bun", 1024],
+  ["socket", 96],
+])("clients that flood an upstream which does not read do not take the proxy's memory (%s)", async (engine, mebibytesMax) => {
   using upstream = await startAccepting(false);
-  await using proxy = await startProxyProcess(rules(upstream.address));
+  await using proxy = await startProxyProcess(rules(upstream.address), `listener_engine: ${engine}`);
   const before = memoryBytes(proxy.pid, "VmRSS");
   const payload = Buffer.alloc(60_000);
   const frame = Buffer.concat([
@@ -91,9 +95,20 @@ test("clients that flood an upstream which does not read do not take the proxy's
     return client;
   });
   try {
-    await until(() => closed === clients.length, "every flooding client to be closed");
+    if (engine === "bun") await until(() => closed === clients.length, "every flooding client to be closed");
+    else {
+      let last = -1;
+      const sent = () => clients.reduce((sum, client) => sum + client.bytesWritten, 0);
+      await until(async () => {
+        const steady = sent() === last;
+        last = sent();
+        await Bun.sleep(300);
+        return steady;
+      }, "every flooding client to be paused");
+      expect(closed).toBe(0);
+    }
   } finally {
     for (const client of clients) client.destroy();
   }
-  expect(memoryBytes(proxy.pid, "VmHWM") - before).toBeLessThan(768 * 1024 * 1024);
+  expect(memoryBytes(proxy.pid, "VmHWM") - before).toBeLessThan(mebibytesMax * 1024 * 1024);
 }, 60_000);

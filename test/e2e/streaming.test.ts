@@ -216,3 +216,24 @@ test("a head-of-line answer: 20 requests on one connection, one after another", 
   }
   socket.destroy();
 });
+
+test("an answer that ends with its connection arrives whole at a slow client, and the next request has a connection", async () => {
+  const body = Buffer.alloc(5_000_000, "x");
+  await using up = await startRawOrigin((socket) => {
+    socket.write("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n");
+    socket.end(body);
+  });
+  await using proxy = await startProxy(rules(up.address, "healthcheck: false"));
+  for (let i = 0; i < 3; i++) {
+    const socket = net.connect(proxy.port, "127.0.0.1");
+    socket.write("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+    let bytes = 0;
+    socket.on("data", (data) => {
+      bytes += data.length;
+      socket.pause();
+      setTimeout(() => socket.resume(), 1);
+    });
+    await once(socket, "close");
+    expect(bytes).toBeGreaterThan(body.length);
+  }
+});

@@ -55,6 +55,8 @@ export function referenceRequests(text: string): Reading {
     if (hosts.length === 1 && !host.test(hosts[0]!)) refused("an invalid Host");
     const form = readTarget(method, target);
     const framing = readFraming(fields, minor);
+    // RFC 9110 9.3.6
+    if (method === "CONNECT" && (framing.chunked || framing.length >= 0)) refused("a CONNECT with content");
     const options = listOf(fields, "connection");
     const keep =
       minor === "1" ? !options.includes("close") : options.includes("keep-alive") && !options.includes("close");

@@ -37,6 +37,8 @@ export class UpstreamConnection implements SocketEvents, Swept {
   #call: Call | undefined;
   #body: AnswerBody | undefined;
   #heardSome = false;
+  /** the peer sends no more: this connection is not for another exchange */
+  #peerFinished = false;
 
   constructor(
     readonly name: string,
@@ -127,6 +129,7 @@ export class UpstreamConnection implements SocketEvents, Swept {
 
   #ended(error: Error | undefined): void {
     if (this.closed) return;
+    this.#peerFinished = true;
     if (this.#body?.endsWithConnection(error)) return;
     const how = error ? "reset the connection" : "closed the connection";
     if (this.#body) this.fail(new Failure("body_cut", `the answer of ${this.name} was cut: it ${how}`));
@@ -194,7 +197,7 @@ export class UpstreamConnection implements SocketEvents, Swept {
     this.#input = undefined;
     this.#at = 0;
     call.over();
-    if (!head.keepAlive || surplus || !call.sent || this.out.queuedBytes > 0 || this.closed) return this.shut();
+    if (!head.keepAlive || this.#peerFinished || surplus || !call.sent || this.out.queuedBytes > 0 || this.closed) return this.shut();
     if (head.keepAliveTimeout > 0) this.keepAliveMs = head.keepAliveTimeout * 1000;
     this.owner.idle(this);
   }
@@ -383,6 +386,8 @@ class AnswerBody implements Body {
   #sink: BodySink | undefined;
   #paused = true;
   #stopped = false;
+  /** close-delimited, and the connection has ended */
+  #ended = false;
   #remaining: number;
   #chunks: ChunkedReader | undefined;
   #over = false;
@@ -428,11 +433,16 @@ class AnswerBody implements Body {
     this.#sink?.fail(failure);
   }
 
-  /** A body delimited by the connection's end is complete with a FIN, never with a reset. */
+  /**
+   * Whether the connection may end here. A body delimited by that is complete with a FIN, never with a reset; one whose
+   * last bytes have come already only waits for its reader.
+   */
   endsWithConnection(error: Error | undefined): boolean {
+    const { input, at } = this.connection;
+    if (this.kind === "length" && !this.#over && input && input.length - at >= this.#remaining) return true;
     if (this.kind !== "close" || error || this.#over) return false;
-    if (this.#paused) return true;
-    this.#complete();
+    this.#ended = true;
+    if (!this.#paused) this.#complete();
     return true;
   }
 
@@ -458,6 +468,7 @@ class AnswerBody implements Body {
         if (this.kind === "length" && this.#remaining === 0 && !this.#over) return this.#complete();
       }
     }
+    if (this.#ended && !this.#paused && !this.#over) return this.#complete();
     if (this.#paused && !this.#over && connection.input && !this.#stopped) {
       this.#stopped = true;
       connection.transport.pause();

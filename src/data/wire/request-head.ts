@@ -313,6 +313,9 @@ function concluded(head: RequestHead): number {
     if (head.contentLength >= 0) return head.refuse(400, "both Content-Length and Transfer-Encoding");
     if (minor === 0) return head.refuse(400, "Transfer-Encoding in HTTP/1.0");
   }
+  // RFC 9110 9.3.6: what follows a CONNECT is no body; servers differ about one.
+  if (head.form === authorityForm && (head.chunked || head.contentLength >= 0))
+    return head.refuse(400, "a CONNECT with a body");
   if (minor === 1) {
     if (head.hostLine < 0) return head.refuse(400, "no Host field");
     head.keepAlive = (connection & CLOSE) === 0;

@@ -23,10 +23,12 @@ const lengthOf = (message) => {
 const listen = (server) => new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server.address().port)));
 
 async function requests() {
-  const server = http.createServer((request, response) => {
+  const answer = (request, response) => {
     read.get(request.socket.remotePort)?.push({ request, length: lengthOf(request) });
     request.on("end", () => response.end());
-  });
+  };
+  const server = http.createServer(answer);
+  server.on("checkExpectation", answer);
   server.on("connect", (request, socket) => {
     read.get(socket.remotePort)?.push({ request, length: () => 0 });
     socket.end();

@@ -7,7 +7,7 @@ import { startNginx } from "../../../support/nginx.ts";
 import { Program } from "../../../support/programs.ts";
 import { referenceResponses } from "../../../fuzz/reference.ts";
 
-/** For each message what was read of it: `METHOD TARGET LENGTH` per request, or `STATUS LENGTH` of the final response. */
+/** For each message what was read of it: `METHOD TARGET LENGTH` per request (origin-form), or `STATUS LENGTH` of a final response. */
 export type Readings = string[][];
 
 const atOnce = 32;
@@ -21,10 +21,19 @@ export async function askNode(kind: "requests" | "responses", messages: readonly
     await using node = new Program("node", [join(import.meta.dir, "node-reader.mjs"), kind, file]);
     const code = await node.end();
     if (code !== 0) throw new Error(`node ended with ${code}: ${node.output}`);
-    return JSON.parse(node.output) as Readings;
+    const readings = JSON.parse(node.output) as Readings;
+    return readings.map((lines) => lines.map(inOriginForm));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** node leaves absolute-form targets as they are. */
+function inOriginForm(line: string): string {
+  return line.replace(/^(\S+) https?:\/\/[^/?]*(\S*) /i, (_, method: string, rest: string) => {
+    if (rest === "") return `${method} ${method === "OPTIONS" ? "*" : "/"} `;
+    return `${method} ${rest.startsWith("?") ? "/" : ""}${rest} `;
+  });
 }
 
 /** nginx reads each request with its body (it buffers it for another nginx) and tells how it read it. */
@@ -45,7 +54,7 @@ export async function askNginxRequests(messages: readonly string[]): Promise<Rea
   return await each(messages, async (message) => {
     const answers = await exchange(nginx.port, message);
     const read: string[] = [];
-    for (let at = 0; at < answers.length; ) {
+    for (let at = 0; at < answers.length;) {
       const end = answers.indexOf("\r\n\r\n", at);
       if (end < 0) break;
       const head = answers.slice(at, end);
@@ -53,7 +62,8 @@ export async function askNginxRequests(messages: readonly string[]): Promise<Rea
       if (/^HTTP\/1\.1 1/.test(head)) continue;
       const told = /^X-Read: (.*?) ([0-9]*)$/m.exec(head.replaceAll("\r", ""));
       if (!told) break;
-      read.push(`${told[1]} ${told[2] || "0"}`);
+      // It keeps a query without path as it is.
+      read.push(`${told[1]!.replace(/^(\S+) \?/, "$1 /?")} ${told[2] || "0"}`);
       // What it passes on is empty; chunked when it does not say so.
       if (answers.startsWith("0\r\n\r\n", at)) at += 5;
     }
@@ -86,7 +96,11 @@ export async function askNginxResponses(messages: readonly string[]): Promise<Re
         }`,
     });
     return await each(messages, async (_message, index) => {
-      const answer = await exchange(nginx.port, `GET /${index} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`, false);
+      const answer = await exchange(
+        nginx.port,
+        `GET /${index} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
+        false,
+      );
       if (!/^X-Header-Time: [0-9.]+\r$/m.test(answer)) return [];
       const { messages: read } = referenceResponses(answer, "GET");
       return read.map(({ start, body }) => `${start.slice(0, 3)} ${body.length}`).slice(0, 1);
@@ -118,11 +132,14 @@ function exchange(port: number, message: string, finish = true): Promise<string>
   });
 }
 
-async function each(messages: readonly string[], one: (message: string, index: number) => Promise<string[]>): Promise<Readings> {
+async function each(
+  messages: readonly string[],
+  one: (message: string, index: number) => Promise<string[]>,
+): Promise<Readings> {
   const results: Readings = [];
   let next = 0;
   const work = async () => {
-    for (let i; (i = next++) < messages.length; ) results[i] = await one(messages[i]!, i);
+    for (let i; (i = next++) < messages.length;) results[i] = await one(messages[i]!, i);
   };
   await Promise.all(Array.from({ length: atOnce }, work));
   return results;
