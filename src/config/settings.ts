@@ -164,11 +164,11 @@ export const settingKeys = {
   }),
   upstream_engine: key("M", oneOf(["auto", "fetch", "socket"]), {
     default: "auto",
-    doc: "How upstreams are spoken to. auto = fetch until the socket engine lands.",
+    doc: "How upstreams are spoken to: by Bun's fetch, or by connections of our own. auto = socket.",
   }),
   listener_engine: key("M", oneOf(["auto", "bun", "socket"]), {
     default: "auto",
-    doc: "How clients are served. auto = bun until the socket engine lands.",
+    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 on Bun.listen. auto = socket.",
   }),
   upstream_keepalive_pool_size: key("M", whole(1), {
     default: "128",
@@ -181,15 +181,13 @@ export const settingKeys = {
   }),
   max_connections: key("M", whole(0), {
     default: "0 = 90 % of the open-file limit ÷ 2",
-    doc: "Client connections.",
+    doc: "Client connections per process; above it one gets 503. Socket engine.",
     reloads,
-    later,
   }),
   max_upstream_connections: key("M", whole(0), {
     default: "0 = the other half",
-    doc: "Upstream connections, busy and idle.",
+    doc: "Upstream connections per process, busy and idle; above it a request waits up to `connect`, then 503. Socket engine.",
     reloads,
-    later,
   }),
   max_header_bytes: key("M", size(1024), { default: "64K", doc: "Request line and fields: 431 above it." }),
   client_timeouts: key("M", clientTimeouts, {
@@ -199,9 +197,8 @@ export const settingKeys = {
   }),
   keepalive_requests: key("M", whole(0), {
     default: "0",
-    doc: "Requests per client connection. 0 = no limit.",
+    doc: "Requests per client connection. 0 = no limit. Socket engine.",
     reloads,
-    later,
   }),
   http2: key("M", flag, { default: "true", doc: "HTTP/2 by ALPN and by prior knowledge.", later }),
   http3: key("M", flag, { default: "false", doc: "QUIC, experimental, needs `threads: 1`.", later }),

@@ -255,6 +255,9 @@ const reloadable = [
   "trusted_proxies",
   "client_timeouts",
   "upstream_keepalive_timeout",
+  "max_connections",
+  "max_upstream_connections",
+  "keepalive_requests",
   "graceful_shutdown_timeout_seconds",
 ] as const satisfies readonly (keyof Settings)[];
 

@@ -6,7 +6,11 @@ import { SocketForwarder } from "../data/forward/socket.ts";
 import { listenBun } from "../data/listen/bun.ts";
 import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { listenSocket } from "../data/listen/socket.ts";
+import { descriptorsMax } from "../lib/descriptors.ts";
 import type { PlaneOptions } from "../data/plane.ts";
+
+/** Where no number is set, clients and upstreams share 90 % of the files this process may open (contract, section 14). */
+const half = Math.max(1, Math.floor((descriptorsMax() * 0.9) / 2));
 
 export interface Forwarders {
   readonly forwarder: Forwarder;
@@ -20,7 +24,7 @@ export function openForwarders(settings: () => Settings, loopMark: string, log: 
     loopMark,
     idleMax: () => settings().upstream_keepalive_pool_size,
     keepaliveMs: () => settings().upstream_keepalive_timeout * 1000,
-    connectionsMax: () => settings().max_upstream_connections,
+    connectionsMax: () => settings().max_upstream_connections || half,
     log,
   });
   if (upstreamEngine(settings()) === "socket") return { forwarder: tunnels, tunnels };
@@ -44,7 +48,7 @@ export function openListener(
     timeouts,
     headBytesMax: settings().max_header_bytes,
     requestsMax: () => settings().keepalive_requests,
-    connectionsMax: () => settings().max_connections,
+    connectionsMax: () => settings().max_connections || half,
     log,
   });
 }

@@ -1,5 +1,5 @@
-/** Whether this process can open another file or socket. */
-import { closeSync, openSync } from "node:fs";
+/** Files and sockets this process may hold: how many, and whether one more is left. */
+import { closeSync, openSync, readFileSync } from "node:fs";
 
 /**
  * BUN(1.4.4): net.connect and Bun.connect report EMFILE as ECONNREFUSED, so that our own shortage looks like an upstream
@@ -12,5 +12,15 @@ export function descriptorsLeft(): boolean {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return code !== "EMFILE" && code !== "ENFILE";
+  }
+}
+
+/** The soft limit of open files (RLIMIT_NOFILE) of this process; 1024 where it cannot be read. */
+export function descriptorsMax(): number {
+  try {
+    const limit = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    return limit === "unlimited" ? Number.MAX_SAFE_INTEGER : Number(limit ?? 1024);
+  } catch {
+    return 1024;
   }
 }

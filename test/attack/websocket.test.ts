@@ -69,46 +69,50 @@ for (const [name, fields, status] of broken) {
 test.each([
   ["bun", 1024],
   ["socket", 96],
-])("clients that flood an upstream which does not read do not take the proxy's memory (%s)", async (engine, mebibytesMax) => {
-  using upstream = await startAccepting(false);
-  await using proxy = await startProxyProcess(rules(upstream.address), `listener_engine: ${engine}`);
-  const before = memoryBytes(proxy.pid, "VmRSS");
-  const payload = Buffer.alloc(60_000);
-  const frame = Buffer.concat([
-    Buffer.from([0x82, 0x80 | 126, payload.length >> 8, payload.length & 255, 0, 0, 0, 0]),
-    payload,
-  ]);
-  let closed = 0;
-  const clients = Array.from({ length: 12 }, () => {
-    const client = net.connect(proxy.port, "127.0.0.1");
-    client.on("error", () => {});
-    client.on("close", () => closed++);
-    client.write(`${upgrade}${key}${version}\r\n`);
-    const flood = () => {
-      while (!client.destroyed && client.write(frame));
-      if (!client.destroyed) client.once("drain", flood);
-    };
-    client.once("data", () => {
-      client.resume();
-      flood();
+])(
+  "clients that flood an upstream which does not read do not take the proxy's memory (%s)",
+  async (engine, mebibytesMax) => {
+    using upstream = await startAccepting(false);
+    await using proxy = await startProxyProcess(rules(upstream.address), `listener_engine: ${engine}`);
+    const before = memoryBytes(proxy.pid, "VmRSS");
+    const payload = Buffer.alloc(60_000);
+    const frame = Buffer.concat([
+      Buffer.from([0x82, 0x80 | 126, payload.length >> 8, payload.length & 255, 0, 0, 0, 0]),
+      payload,
+    ]);
+    let closed = 0;
+    const clients = Array.from({ length: 12 }, () => {
+      const client = net.connect(proxy.port, "127.0.0.1");
+      client.on("error", () => {});
+      client.on("close", () => closed++);
+      client.write(`${upgrade}${key}${version}\r\n`);
+      const flood = () => {
+        while (!client.destroyed && client.write(frame));
+        if (!client.destroyed) client.once("drain", flood);
+      };
+      client.once("data", () => {
+        client.resume();
+        flood();
+      });
+      return client;
     });
-    return client;
-  });
-  try {
-    if (engine === "bun") await until(() => closed === clients.length, "every flooding client to be closed");
-    else {
-      let last = -1;
-      const sent = () => clients.reduce((sum, client) => sum + client.bytesWritten, 0);
-      await until(async () => {
-        const steady = sent() === last;
-        last = sent();
-        await Bun.sleep(300);
-        return steady;
-      }, "every flooding client to be paused");
-      expect(closed).toBe(0);
+    try {
+      if (engine === "bun") await until(() => closed === clients.length, "every flooding client to be closed");
+      else {
+        let last = -1;
+        const sent = () => clients.reduce((sum, client) => sum + client.bytesWritten, 0);
+        await until(async () => {
+          const steady = sent() === last;
+          last = sent();
+          await Bun.sleep(300);
+          return steady;
+        }, "every flooding client to be paused");
+        expect(closed).toBe(0);
+      }
+    } finally {
+      for (const client of clients) client.destroy();
     }
-  } finally {
-    for (const client of clients) client.destroy();
-  }
-  expect(memoryBytes(proxy.pid, "VmHWM") - before).toBeLessThan(mebibytesMax * 1024 * 1024);
-}, 60_000);
+    expect(memoryBytes(proxy.pid, "VmHWM") - before).toBeLessThan(mebibytesMax * 1024 * 1024);
+  },
+  60_000,
+);

@@ -197,7 +197,8 @@ export class UpstreamConnection implements SocketEvents, Swept {
     this.#input = undefined;
     this.#at = 0;
     call.over();
-    if (!head.keepAlive || this.#peerFinished || surplus || !call.sent || this.out.queuedBytes > 0 || this.closed) return this.shut();
+    if (!head.keepAlive || this.#peerFinished || surplus || !call.sent || this.out.queuedBytes > 0 || this.closed)
+      return this.shut();
     if (head.keepAliveTimeout > 0) this.keepAliveMs = head.keepAliveTimeout * 1000;
     this.owner.idle(this);
   }

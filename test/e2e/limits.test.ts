@@ -1,0 +1,153 @@
+/** Bounds of the socket engine: connections, requests per connection, pipelined requests, header and idle timeouts. */
+import { describe, expect, test } from "bun:test";
+import net from "node:net";
+import { echo, startOrigin } from "../support/origins.ts";
+import { startProxy, until } from "../support/proxy.ts";
+import { raw } from "../support/raw.ts";
+
+const rules = (address: string, more = "") =>
+  `upstreams: { a.test: { paths: { "/": { servers: ["${address}"]${more && `, ${more}`} } } } }`;
+const socketEngines = { listener_engine: "socket", upstream_engine: "socket" } as const;
+
+/** Everything that comes back on one connection until it ends or `enough` is satisfied. */
+function conversation(
+  port: number,
+  bytes: string,
+  enough: (text: string) => boolean,
+): Promise<{ text: string; ended: boolean }> {
+  return new Promise((resolve) => {
+    let text = "";
+    const socket = net.connect(port, "127.0.0.1", () => socket.write(bytes));
+    const finish = (ended: boolean) => {
+      socket.destroy();
+      resolve({ text, ended });
+    };
+    socket.on("data", (data) => {
+      text += data.toString("latin1");
+      if (enough(text)) finish(false);
+    });
+    socket.on("end", () => finish(true));
+    socket.on("error", () => finish(true));
+  });
+}
+
+const count = (text: string, pattern: RegExp) => text.match(pattern)?.length ?? 0;
+
+describe("pipelined requests", () => {
+  test("are answered in order, however slow the first one is", async () => {
+    await using up = await startOrigin(async (request, response, self) => {
+      if (request.url === "/slow") await Bun.sleep(100);
+      await echo()(request, response, self);
+    });
+    await using proxy = await startProxy(rules(up.address), socketEngines);
+    const bytes = ["/slow", "/b", "/c"].map((path) => `GET ${path} HTTP/1.1\r\nHost: a.test\r\n\r\n`).join("");
+    const { text } = await conversation(proxy.port, bytes, (t) => count(t, /"target"/g) === 3);
+    expect([...text.matchAll(/"target":"([^"]+)"/g)].map((match) => match[1])).toEqual(["/slow", "/b", "/c"]);
+  });
+  test("behind one that ends the connection are not run", async () => {
+    await using up = await startOrigin();
+    await using proxy = await startProxy(rules(up.address), socketEngines);
+    const bytes = "GET /a HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    const { ended } = await conversation(proxy.port, bytes, () => false);
+    expect(ended).toBe(true);
+    expect(up.requests.map((seen) => seen.target)).toEqual(["/a"]);
+  });
+});
+
+test("keepalive_requests ends a connection in order", async () => {
+  await using up = await startOrigin();
+  await using proxy = await startProxy(rules(up.address), { ...socketEngines, keepalive_requests: 2 });
+  const bytes = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n".repeat(3);
+  const { text, ended } = await conversation(proxy.port, bytes, () => false);
+  expect(ended).toBe(true);
+  expect(count(text, /HTTP\/1\.1 200/g)).toBe(2);
+  expect(count(text, /Connection: close/g)).toBe(1);
+});
+
+test("above max_connections a client gets 503 at once, below it all is well again", async () => {
+  await using up = await startOrigin();
+  await using proxy = await startProxy(rules(up.address), { ...socketEngines, max_connections: 2 });
+  const idle = [1, 2].map(() => net.connect(proxy.port, "127.0.0.1"));
+  const ask = () => raw(proxy.port, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+  await until(async () => (await ask()).status === 503, "503");
+  for (const socket of idle) socket.destroy();
+  await until(async () => (await ask()).status === 200, "200");
+});
+
+test("max_upstream_connections makes requests wait, and 503 after `connect`", async () => {
+  let busy = 0;
+  let most = 0;
+  await using up = await startOrigin(async (_, response) => {
+    most = Math.max(most, ++busy);
+    await Bun.sleep(50);
+    busy--;
+    response.end("ok");
+  });
+  await using proxy = await startProxy(rules(up.address, "healthcheck: false"), {
+    ...socketEngines,
+    max_upstream_connections: 2,
+  });
+  const ask = () => raw(proxy.port, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+  const answers = await Promise.all(Array.from({ length: 10 }, ask));
+  expect(answers.map((answer) => answer.status)).toEqual(Array(10).fill(200));
+  expect(most).toBe(2);
+  await proxy.apply(rules(up.address, "healthcheck: false, timeouts: { connect: 0.02 }"));
+  const hurried = await Promise.all(Array.from({ length: 10 }, ask));
+  expect(hurried.map((answer) => answer.status)).toContain(503);
+});
+
+describe("client_timeouts", () => {
+  test("header: a head that drips gets 408", async () => {
+    await using up = await startOrigin();
+    await using proxy = await startProxy(rules(up.address), { ...socketEngines, client_timeouts: { header: 0.3 } });
+    const answer = await raw(proxy.port, "GET / HTTP/1.1\r\nHost: a.te");
+    expect(answer.status).toBe(408);
+    expect(answer.fields).toContainEqual(["connection", "close"]);
+  });
+  test("idle: a connection between requests is closed", async () => {
+    await using up = await startOrigin();
+    await using proxy = await startProxy(rules(up.address), { ...socketEngines, client_timeouts: { idle: 0.3 } });
+    const { text, ended } = await conversation(proxy.port, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", () => false);
+    expect(ended).toBe(true);
+    expect(text).toStartWith("HTTP/1.1 200");
+  });
+  test("write: a client that reads nothing is cut, and the log says so", async () => {
+    await using up = await startOrigin((_, response) => void response.end(Buffer.alloc(64 * 1024 * 1024)));
+    await using proxy = await startProxy(rules(up.address), { ...socketEngines, client_timeouts: { write: 0.3 } });
+    const socket = net.connect(proxy.port, "127.0.0.1");
+    socket.pause();
+    socket.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    await proxy.logged(/the client read nothing for 0.3 s/);
+    socket.destroy();
+  });
+});
+
+test("a half-closed client gets its answer", async () => {
+  await using up = await startOrigin(async (request, response, self) => {
+    await Bun.sleep(100);
+    await echo()(request, response, self);
+  });
+  await using proxy = await startProxy(rules(up.address), socketEngines);
+  const text = await new Promise<string>((resolve) => {
+    let all = "";
+    const socket = net.connect({ port: proxy.port, host: "127.0.0.1", allowHalfOpen: true });
+    socket.end("GET /half HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    socket.on("data", (data) => (all += data));
+    socket.on("end", () => resolve(all));
+  });
+  expect(text).toContain('"target":"/half"');
+});
+
+test("Expect: 100-continue is answered when the upstream is ready for the body", async () => {
+  await using up = await startOrigin();
+  await using proxy = await startProxy(rules(up.address), socketEngines);
+  const socket = net.connect(proxy.port, "127.0.0.1");
+  let text = "";
+  socket.on("data", (data) => (text += data));
+  socket.write("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+  await until(() => text.startsWith("HTTP/1.1 100 Continue\r\n\r\n"), "100 Continue");
+  socket.write("hello");
+  await until(() => text.includes('"body":"hello"'), "the answer");
+  expect(up.requests[0]!.headers.expect).toBeUndefined();
+  socket.destroy();
+});
