@@ -45,7 +45,7 @@ export async function deliver(
   const forwarder = exchange.upgrade === undefined ? plane.options.forwarder : plane.options.tunnels;
   const body = exchange.body && new KeptBody(exchange.body, route.retryBodyBytesMax);
   const tried: Member[] = [];
-  plane.retryBudget.countRequest(performance.now());
+  plane.retryBudget.countRequest(exchange.startedMs);
   for (;;) {
     const member = pick(pool, route, exchange, tried);
     if (!member) break;

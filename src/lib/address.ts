@@ -125,6 +125,7 @@ export function showListen(address: ListenAddress): string {
 
 /** IPv4 addresses arrive as `::ffff:1.2.3.4` on a dual-stack listener; zone ids (`%eth0`) are local to this machine. */
 export function normaliseIp(ip: string): string {
+  if (!ip.includes(":")) return ip;
   if (/^::ffff:[0-9.]+$/i.test(ip)) return ip.slice(7);
   const zone = ip.indexOf("%");
   return zone < 0 ? ip : ip.slice(0, zone);

@@ -59,6 +59,39 @@ export function passableUpgrade(field: string | undefined): string | undefined {
   return passable.length === 0 ? undefined : passable.join(", ");
 }
 
+/** Fields that must not arrive behind a body: they frame, route or authenticate, or say who the client is (RFC 9110 6.5.1). */
+const neverTrailing: ReadonlySet<string> = new Set([
+  "host",
+  "content-length",
+  "content-encoding",
+  "content-type",
+  "content-range",
+  "authorization",
+  "cookie",
+  "set-cookie",
+  "cache-control",
+  "expect",
+  "max-forwards",
+  "forwarded",
+  "x-real-ip",
+  "x-request-id",
+  "cdn-loop",
+  "location",
+  "www-authenticate",
+]);
+
+/** The trailers that may go on, as lines; "" when there are none. */
+export function trailerLines(trailers: readonly (readonly [name: string, value: string])[] | undefined): string {
+  let text = "";
+  for (const [name, value] of trailers ?? []) {
+    const lower = name.toLowerCase();
+    if (neverTrailing.has(lower) || hopByHop.has(lower) || lower.startsWith("x-forwarded-") || lower.includes("_"))
+      continue;
+    text += `${name}: ${value}\r\n`;
+  }
+  return text;
+}
+
 /** True when a comma-separated field holds the token, letter case aside. */
 export function hasToken(value: string | undefined, token: string): boolean {
   if (value === undefined) return false;

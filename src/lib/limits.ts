@@ -147,3 +147,5 @@ export const cutExchangesWaitMs = 1_000;
 export const webSocketQueuesBytesMax = 256 * MIB;
 /** … that share. */
 export const webSocketQueueShareBytes = MIB;
+/** Host fields whose reading is remembered. */
+export const hostsKnownMax = 1_024;

@@ -151,3 +151,16 @@ test("Expect: 100-continue is answered when the upstream is ready for the body",
   expect(up.requests[0]!.headers.expect).toBeUndefined();
   socket.destroy();
 });
+
+test("the authority of an absolute-form target decides, and is the Host that goes upstream", async () => {
+  await using a = await startOrigin(echo("a"));
+  await using b = await startOrigin(echo("b"));
+  await using proxy = await startProxy(
+    `upstreams: { a.test: { paths: { "/": { servers: ["${a.address}"] } } }, b.test: { paths: { "/": { servers: ["${b.address}"] } } } }`,
+    socketEngines,
+  );
+  const answer = await raw(proxy.port, "GET http://b.test/x?y HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+  const seen = JSON.parse(answer.body.slice(answer.body.indexOf("{"), answer.body.lastIndexOf("}") + 1));
+  expect(seen).toMatchObject({ name: "b", target: "/x?y", headers: { host: "b.test" } });
+  expect(a.requests).toHaveLength(0);
+});

@@ -37,6 +37,8 @@ export const stricterBecause: Record<string, string> = {
   "two Transfer-Encoding fields": "an empty line beside chunked",
   "a malformed Content-Length": "a list of equal values; more than 15 digits",
   "a Transfer-Encoding that is not chunked": "empty list elements beside chunked",
+  "a tab beside a Content-Length": "nginx and node refuse it or read something else",
+  "a tab beside a Transfer-Encoding": "the same",
   "a Transfer-Encoding beside chunked": "never alone: the reference knows no other coding either",
   "a chunk size that is not hexadecimal": "a blank before a chunk extension (BWS)",
   "a malformed chunk extension": "blanks and obs-text in chunk extensions, as Bun's own parser",

@@ -1,7 +1,8 @@
 /** A connection as the engines keep one, over our parsers: takes pieces of bytes, gives a Reading. */
 import { ChunkedReader } from "../../src/data/wire/chunked.ts";
 import { FieldLines, findHeadEnd, hasBareLineFeed } from "../../src/data/wire/head-bytes.ts";
-import { absoluteForm, parseRequestHead, RequestHead } from "../../src/data/wire/request-head.ts";
+import { parseRequestHead, RequestHead } from "../../src/data/wire/request-head.ts";
+import { absoluteForm } from "../../src/data/wire/request-target.ts";
 import { parseResponseHead, ResponseHead } from "../../src/data/wire/response-head-bytes.ts";
 import { readAuthority } from "../../src/data/routing/host.ts";
 import type { Line, Message, Reading } from "./reading.ts";

@@ -1,8 +1,9 @@
 /** The forwarder of the engine `fetch`: HTTP/1.1 (plain, TLS) and HTTP/2 over TLS by Bun's fetch and its sessions. */
 import { METHODS } from "node:http";
 import { describe } from "../../lib/cause.ts";
-import { detectWaitMs, knockAfterMs } from "../../lib/limits.ts";
+import { collectedBodyBytesMax, detectWaitMs, knockAfterMs } from "../../lib/limits.ts";
 import { SilenceTimer } from "../../lib/silence-timer.ts";
+import type { Body } from "../body.ts";
 import type { Answer, FieldVisitor } from "../exchange.ts";
 import { Failure, type FailureCode } from "../failure.ts";
 import { bracketed, fieldsToUpstream, hostToUpstream, targetToUpstream } from "../headers/to-upstream.ts";
@@ -64,10 +65,12 @@ export class FetchForwarder implements Forwarder {
     } as FetchInit;
     if (attempt.body) {
       if (attempt.body.length >= 0) fields.push(["Content-Length", String(attempt.body.length)]);
-      init.body = call.upload(attempt.body);
+      // BUN(1.4.4): a streamed body costs a new connection nearly every time; small ones go as bytes. Remove when it does not.
+      const small = attempt.body.length >= 0 && attempt.body.length <= collectedBodyBytesMax;
+      init.body = small ? await collect(attempt.body) : call.upload(attempt.body);
     }
     init.headers = fields as unknown as [string, string][];
-    const response = await call.head(() => fetch(url, init));
+    const response = await call.head(() => fetch(url, init), init.body instanceof ReadableStream);
     member.endpoint.heardMs = performance.now();
     // BUN(1.4.4): a Response cannot carry other codes; remove when it can.
     if (response.status < 200 || response.status > 599) {
@@ -117,6 +120,18 @@ export class FetchForwarder implements Forwarder {
       `${endpoint.name}: its certificate is not verified; set \`verify: true\` or \`ca_file\` to change that`,
     );
   }
+}
+
+/** @throws the Failure of a body that is cut */
+function collect(body: Body): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = [];
+  return new Promise((resolve, reject) => {
+    body.start({
+      write: (chunk) => (chunks.push(chunk), true),
+      end: () => resolve(new Uint8Array(Buffer.concat(chunks))),
+      fail: reject,
+    });
+  });
 }
 
 const plainSession = "plain";
@@ -180,8 +195,9 @@ class Call {
     });
   }
 
-  async head(send: () => Promise<Response>): Promise<Response> {
-    if (!this.attempt.body) this.#awaitFirstByte();
+  /** @param uploading the body is still on its way: the wait begins at its end */
+  async head(send: () => Promise<Response>, uploading: boolean): Promise<Response> {
+    if (!uploading) this.#awaitFirstByte();
     try {
       return await send();
     } catch (error) {

@@ -1,4 +1,5 @@
 /** Writes the head of a request to an upstream: byte ranges of the client's own lines, then what we add. */
+import type { FieldLine } from "../body.ts";
 import type { Exchange } from "../exchange.ts";
 import { hopByHop, nominatedBy } from "../../lib/fields.ts";
 import {
@@ -18,6 +19,39 @@ import type { Attempt } from "./forwarder.ts";
 /** An exchange that still has the bytes of its head. */
 export interface RawExchange extends Exchange {
   readonly head: RequestHead;
+  readonly connection: { said: Said | undefined };
+}
+
+/** What was added to the request before on this connection: nearly always the same again. */
+export interface Said {
+  readonly authority: string | undefined;
+  readonly route: Route;
+  /** before and behind the request id */
+  readonly before: string;
+  readonly behind: string;
+}
+
+/** Our own lines and the rules', joined once per connection and route while nothing the client says goes into them. */
+function addedLines(exchange: RawExchange, route: Route, loopMark: string): string {
+  const { connection } = exchange;
+  if (exchange.trusted || exchange.field("cdn-loop") !== undefined || route.requestEdits.drop.has("x-request-id")) {
+    return joined([...saidOfClient(exchange, route, loopMark), ...route.requestEdits.lines]);
+  }
+  let said = connection.said;
+  if (said?.route !== route || said.authority !== exchange.authority) {
+    const lines = joined([...saidOfClient(exchange, route, loopMark), ...route.requestEdits.lines]);
+    const at = lines.indexOf("X-Request-Id: ") + "X-Request-Id: ".length;
+    const { authority } = exchange;
+    said = { authority, route, before: lines.slice(0, at), behind: lines.slice(at + exchange.id.length) };
+    connection.said = said;
+  }
+  return said.before + exchange.id + said.behind;
+}
+
+function joined(lines: readonly FieldLine[]): string {
+  let text = "";
+  for (const [name, value] of lines) text += `${name}: ${value}\r\n`;
+  return text;
 }
 
 export function writeRequestHead(out: Output, attempt: Attempt, loopMark: string): void {
@@ -27,16 +61,13 @@ export function writeRequestHead(out: Output, attempt: Attempt, loopMark: string
   if (head && !route.stripPrefix && head.pathStart >= 0) out.copy(head.bytes, head.pathStart, head.pathEnd);
   else out.text(targetToUpstream(exchange, route));
   out.text(" HTTP/1.1\r\n");
-  const host =
-    route.requestEdits.host ??
-    (head && head.hostLine >= 0 ? undefined : hostToUpstream(exchange, route, member.endpoint.name));
+  // The client's own Host line stays where it was, unless a rule or an absolute-form target says otherwise (RFC 9112 3.2.2).
+  const keepsHost = route.requestEdits.host === undefined && head && head.hostLine >= 0 && head.authorityStart < 0;
+  const host = keepsHost ? undefined : hostToUpstream(exchange, route, member.endpoint.name);
   if (host !== undefined) out.text(`Host: ${host}\r\n`);
   if (head) {
     copyLines(out, exchange, head, route, host === undefined);
-    let added = "";
-    for (const [name, value] of saidOfClient(exchange, route, loopMark)) added += `${name}: ${value}\r\n`;
-    for (const [name, value] of route.requestEdits.lines) added += `${name}: ${value}\r\n`;
-    out.text(added);
+    out.text(addedLines(exchange as RawExchange, route, loopMark));
   } else {
     for (const [name, value] of fieldsToUpstream(exchange, route, loopMark)) out.text(`${name}: ${value}\r\n`);
   }

@@ -1,5 +1,6 @@
 /** One HTTP/1.1 connection to an upstream: sends a request at a time and reads its answer, strictly. */
 import { answerHeadBytesMax, fieldLinesMax, interimAnswersMax } from "../../lib/limits.ts";
+import { trailerLines } from "../../lib/fields.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
 import type { Answer, FieldVisitor, Tunnel } from "../exchange.ts";
@@ -260,6 +261,8 @@ class Call {
   sent = false;
   heardMs = performance.now();
   #sentMs = 0;
+  /** composing the head: it waits for the first bytes of the body */
+  #sending = true;
   #upload: Body | undefined;
   #settled = false;
 
@@ -292,22 +295,15 @@ class Call {
         return this.#sending || out.flush();
       },
       end: (trailers) => {
-        if (chunked)
-          out.text(
-            trailers && trailers.length > 0
-              ? `0\r\n${trailers.map(([n, v]) => `${n}: ${v}\r\n`).join("")}\r\n`
-              : "0\r\n\r\n",
-          );
+        if (chunked) out.text(`0\r\n${trailerLines(trailers)}\r\n`);
         this.#done();
         if (!this.#sending) out.flush();
       },
       fail: (failure) => this.connection.abandon(this, failure),
     });
     this.#sending = false;
-    if (!out.flush() || this.#upload === undefined) return;
+    out.flush();
   }
-
-  #sending = true;
 
   resumeUpload(): void {
     this.heardMs = performance.now();

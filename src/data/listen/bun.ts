@@ -1,5 +1,6 @@
 /** The listener engine `bun`: Bun.serve opens exchanges and writes replies. */
 import { normaliseIp, showListen } from "../../lib/address.ts";
+import { hasToken } from "../../lib/fields.ts";
 import {
   collectedBodyBytesMax,
   collectedBodyWaitMs,
@@ -170,7 +171,8 @@ function originForm(url: string): string {
 
 async function write(exchange: BunExchange, reply: Reply, draining: boolean): Promise<Response> {
   const headers = new Headers();
-  if (draining) headers.set("Connection", "close");
+  // Bun closes on the client's wish without saying so (RFC 9112 9.6).
+  if (draining || hasToken(exchange.field("connection"), "close")) headers.set("Connection", "close");
   const response = reply.passed
     ? await writePassed(exchange, reply, reply.passed, headers)
     : writeOwn(exchange, reply, headers);
@@ -236,6 +238,8 @@ async function writePassed(
   }
   const stream = new AnswerStream(body, exchange.options.timeouts().writeMs, ({ bytes, cut, failure }) => {
     restoreIdle(exchange);
+    // An answer may come before the request was read to its end: what is left is not wanted, and would pile up.
+    exchange.body?.cancel();
     exchange.options.ended(exchange, { status: answer.status, bytesOut: bytes, cut, failure });
   });
   if (body.length >= 0 && body.length <= collectedBodyBytesMax) {

@@ -8,8 +8,9 @@ import type { Swept } from "../../lib/sweeper.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
 import { Exchange, type Answer, type FieldVisitor, type Reply } from "../exchange.ts";
 import { Failure } from "../failure.ts";
+import type { Said } from "../forward/request-writer.ts";
 import { refuse } from "../guards/guard.ts";
-import type { HeaderEdits } from "../headers/edits.ts";
+import { copyFields, type HeaderEdits } from "../headers/edits.ts";
 import { ChunkedReader } from "../wire/chunked.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
@@ -25,6 +26,8 @@ export class Http1Connection implements SocketEvents, Swept {
   #input: Buffer | undefined;
   #scanned = 0;
   readonly #head = new RequestHead();
+  /** kept by the request writer */
+  said: Said | undefined;
   #exchange: Http1Exchange | undefined;
   #writer: ReplyWriter | undefined;
   #served = 0;
@@ -354,6 +357,21 @@ export class Http1Exchange extends Exchange {
   onClientGone(act: () => void): void {
     if (this.#isGone) act();
     else (this.#onGone ??= []).push(act);
+  }
+
+  override interim(answer: Answer): void {
+    // We answer Expect ourselves, and HTTP/1.0 knows no interim answers (RFC 9110 15.2).
+    if (answer.status === 100 || this.head.minor === 0 || this.#isGone) return;
+    const { out } = this.connection;
+    out.text(`HTTP/1.1 ${answer.status} ${answer.reason}\r\n`);
+    copyFields(
+      answer,
+      this.route!.responseEdits,
+      () => true,
+      (name, value) => out.text(`${name}: ${value}\r\n`),
+    );
+    out.text("\r\n");
+    out.flush();
   }
 
   override acceptTunnel(answer: Answer, edits: HeaderEdits, fields: readonly FieldLine[]): void {

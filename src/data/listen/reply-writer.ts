@@ -1,5 +1,5 @@
 /** Writes one reply on an HTTP/1.1 connection of ours: head and first body bytes in one write. */
-import { hopByHop, nominatedBy } from "../../lib/fields.ts";
+import { hopByHop, nominatedBy, trailerLines } from "../../lib/fields.ts";
 import { writeHttpDate } from "../../lib/http-date.ts";
 import type { Body, BodySink } from "../body.ts";
 import type { Answer, OwnReply, PassedReply, Reply } from "../exchange.ts";
@@ -88,12 +88,7 @@ export class ReplyWriter implements BodySink {
   end(trailers?: readonly (readonly [string, string])[]): void {
     if (this.#over) return;
     const { out } = this.connection;
-    if (this.#chunked)
-      out.text(
-        trailers && trailers.length > 0
-          ? `0\r\n${trailers.map(([n, v]) => `${n}: ${v}\r\n`).join("")}\r\n`
-          : "0\r\n\r\n",
-      );
+    if (this.#chunked) out.text(`0\r\n${trailerLines(trailers)}\r\n`);
     this.#over = true;
     this.#body = undefined;
     this.#tell(false);

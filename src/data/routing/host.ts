@@ -1,5 +1,6 @@
 /** Host: strict reading of the Host field or `:authority`, before anything else looks at a request. */
 import { isIPv6 } from "node:net";
+import { hostsKnownMax } from "../../lib/limits.ts";
 
 export interface Authority {
   /** lower case, no final dot; an IPv6 literal in its compressed form, with brackets */
@@ -14,6 +15,19 @@ export interface Authority {
  * @returns undefined when it must be refused with 400
  */
 export function readAuthority(field: string): Authority | undefined {
+  let read = known.get(field);
+  if (read) return read;
+  read = parse(field);
+  if (!read) return undefined;
+  // Whatever fills it is a valid Host, and goes as a whole: a few names make nearly all requests.
+  if (known.size >= hostsKnownMax) known.clear();
+  known.set(field, read);
+  return read;
+}
+
+const known = new Map<string, Authority>();
+
+function parse(field: string): Authority | undefined {
   let end = field.length;
   let port = "";
   const colon = field.lastIndexOf(":");

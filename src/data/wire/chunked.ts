@@ -1,7 +1,8 @@
 /** Strict reading of a chunked body (RFC 9112 7.1), piece by piece: its data as slices of what came, then its trailers. */
 import { chunkExtensionBytesMax, trailerBytesMax, trailerLinesMax } from "../../lib/limits.ts";
 import type { FieldLine } from "../body.ts";
-import { CR, FieldLines, LF, TOKEN, classes, findHeadEnd, hasBareLineFeed, scanFields } from "./head-bytes.ts";
+import { classes, CR, LF, TOKEN } from "./byte-classes.ts";
+import { FieldLines, findHeadEnd, hasBareLineFeed, scanFields } from "./head-bytes.ts";
 
 export interface ChunkSink {
   /** @param bytes never empty; a slice of what was fed. @returns false to pause: `feed` returns behind these bytes */

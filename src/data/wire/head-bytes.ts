@@ -3,45 +3,7 @@
  * and the few fields that decide about framing and the connection.
  */
 
-export const CR = 13;
-export const LF = 10;
-export const SP = 32;
-export const TAB = 9;
-const COLON = 58;
-const COMMA = 44;
-
-// Classes of bytes; one look into the table per byte is all that strictness costs.
-/** RFC 9110 5.6.2 tchar */
-export const TOKEN = 1;
-/** field-content and the reason phrase: visible, SP, HTAB, obs-text (RFC 9110 5.5) */
-export const VALUE = 2;
-/** a request target, not looked at closer: everything but controls and blanks */
-export const TARGET = 4;
-/** methods: what every registered one is made of */
-export const METHOD = 8;
-/** a host name or IPv4 address, without percent-encoding */
-export const HOST = 16;
-/** an IPv6 address between its brackets */
-export const ADDRESS = 64;
-/** `_`, which CGI-like servers cannot tell from `-` */
-const UNDERSCORE = 32;
-
-export const classes: Uint8Array = makeClasses();
-
-function makeClasses(): Uint8Array {
-  const table = new Uint8Array(256);
-  const add = (bit: number, characters: RegExp) => {
-    for (let byte = 0; byte < 256; byte++) if (characters.test(String.fromCharCode(byte))) table[byte]! |= bit;
-  };
-  add(TOKEN, /[!#$%&'*+\-.^_`|~0-9A-Za-z]/);
-  add(VALUE, /[\t\x20-\x7e\x80-\xff]/);
-  add(TARGET, /[\x21-\x7e\x80-\xff]/);
-  add(METHOD, /[A-Z_-]/);
-  add(HOST, /[0-9A-Za-z._~-]/);
-  add(ADDRESS, /[0-9A-Fa-f:.]/);
-  add(UNDERSCORE, /_/);
-  return table;
-}
+import { classes, COLON, COMMA, CR, LF, SP, TAB, TOKEN, UNDERSCORE, VALUE } from "./byte-classes.ts";
 
 const headEnd = Buffer.from("\r\n\r\n", "latin1");
 
@@ -120,6 +82,12 @@ export function sameName(bytes: Buffer, at: number, name: string): boolean {
     // Bit 5 is what upper and lower case differ in; no other byte of a token becomes a letter, digit or `-` by it.
     if ((bytes[at + i]! | 32) !== name.charCodeAt(i)) return false;
   }
+  return true;
+}
+
+/** Whether bytes from `at` on are the text, letter case included. */
+export function isAt(bytes: Buffer, at: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (bytes[at + i] !== text.charCodeAt(i)) return false;
   return true;
 }
 
@@ -214,6 +182,16 @@ export function readContentLength(bytes: Buffer, start: number, end: number): nu
     length = length * 10 + digit;
   }
   return length;
+}
+
+/**
+ * Whether a tab stands around a value. It may, but nginx takes it for a part of the value, and node for the end of all
+ * sense: a field that frames is better refused.
+ */
+export function hasTabAround(bytes: Buffer, nameEnd: number, start: number, end: number): boolean {
+  for (let at = nameEnd + 1; at < start; at++) if (bytes[at] === TAB) return true;
+  for (let at = end; bytes[at] !== CR; at++) if (bytes[at] === TAB) return true;
+  return false;
 }
 
 /** Bits of what a `Connection` line names. */

@@ -1,32 +1,21 @@
 /** Strict reading of a request head (RFC 9112 3, 5, 6) from bytes, into an object that is used again and again. */
+import { classes, CR, LF, METHOD, SP, TARGET, TOKEN } from "./byte-classes.ts";
 import {
-  ADDRESS,
   CLOSE,
-  CR,
   FieldLines,
-  HOST,
+  hasTabAround,
+  isAt,
   KEEP_ALIVE,
-  LF,
-  METHOD,
-  OTHER,
-  SP,
-  TARGET,
-  TOKEN,
-  UPGRADE,
-  classes,
   namesToken,
+  OTHER,
   readConnection,
   readContentLength,
   readTransferEncoding,
   sameName,
   scanFields,
+  UPGRADE,
 } from "./head-bytes.ts";
-
-/** Forms of a target (RFC 9112 3.2): `/path?query`, `http://authority/path?query`, `*`, `authority`. */
-export const originForm = 0;
-export const absoluteForm = 1;
-export const asteriskForm = 2;
-export const authorityForm = 3;
+import { absoluteForm, authorityEnd, authorityForm, originForm, readTarget } from "./request-target.ts";
 
 export interface RequestLimits {
   readonly targetBytesMax: number;
@@ -81,21 +70,21 @@ export class RequestHead extends FieldLines {
     const { bytes, methodStart: at, methodEnd } = this;
     switch (methodEnd - at) {
       case 3:
-        if (is(bytes, at, "GET")) return "GET";
-        if (is(bytes, at, "PUT")) return "PUT";
+        if (isAt(bytes, at, "GET")) return "GET";
+        if (isAt(bytes, at, "PUT")) return "PUT";
         break;
       case 4:
-        if (is(bytes, at, "POST")) return "POST";
-        if (is(bytes, at, "HEAD")) return "HEAD";
+        if (isAt(bytes, at, "POST")) return "POST";
+        if (isAt(bytes, at, "HEAD")) return "HEAD";
         break;
       case 5:
-        if (is(bytes, at, "PATCH")) return "PATCH";
+        if (isAt(bytes, at, "PATCH")) return "PATCH";
         break;
       case 6:
-        if (is(bytes, at, "DELETE")) return "DELETE";
+        if (isAt(bytes, at, "DELETE")) return "DELETE";
         break;
       case 7:
-        if (is(bytes, at, "OPTIONS")) return "OPTIONS";
+        if (isAt(bytes, at, "OPTIONS")) return "OPTIONS";
         break;
     }
     return bytes.toString("latin1", at, methodEnd);
@@ -142,11 +131,13 @@ export class RequestHead extends FieldLines {
       case 14:
         if (!sameName(bytes, nameStart, "content-length")) return 0;
         if (this.contentLength >= 0) return this.refuse(400, "two Content-Length fields");
+        if (hasTabAround(bytes, nameEnd, start, end)) return this.refuse(400, "a tab beside a Content-Length");
         this.contentLength = readContentLength(bytes, start, end);
         return this.contentLength < 0 ? this.refuse(400, "a malformed Content-Length") : 0;
       case 17: {
         if (!sameName(bytes, nameStart, "transfer-encoding")) return 0;
         if (this.chunked) return this.refuse(400, "two Transfer-Encoding fields");
+        if (hasTabAround(bytes, nameEnd, start, end)) return this.refuse(400, "a tab beside a Transfer-Encoding");
         this.chunked = true;
         const status = readTransferEncoding(bytes, start, end);
         if (status === 501) return this.refuse(501, "a Transfer-Encoding beside chunked");
@@ -217,7 +208,7 @@ function readRequestLine(head: RequestHead, bytes: Buffer, start: number, target
   if (bytes[at] !== SP) return -head.refuse(400, "a request line that is not METHOD TARGET VERSION");
   if (at === target) return -head.refuse(400, "two blanks in the request line");
   if (at - target > targetBytesMax) return -head.refuse(414, "the target is too long");
-  if (!is(bytes, ++at, "HTTP/")) return -head.refuse(400, "no HTTP version in the request line");
+  if (!isAt(bytes, ++at, "HTTP/")) return -head.refuse(400, "no HTTP version in the request line");
   if (bytes[at + 8] !== CR || bytes[at + 9] !== LF || !isVersion(bytes, at + 5))
     return -head.refuse(400, "an HTTP version that cannot be read");
   const minor = bytes[at + 7]! - 48;
@@ -240,70 +231,6 @@ function methodProblem(head: RequestHead, bytes: Buffer, at: number): number {
   if (bytes[at] !== SP) return head.refuse(400, "a method that is no token");
   // A server that is case-blind about methods would read what our guards did not.
   return head.refuse(501, "a method that is not made of capital letters, _ and -");
-}
-
-/** RFC 9112 3.2. @returns whether it is one of the four forms */
-function readTarget(head: RequestHead, bytes: Buffer, start: number, end: number): boolean {
-  head.authorityStart = -1;
-  head.authorityEnd = -1;
-  head.form = originForm;
-  head.pathStart = start;
-  head.pathEnd = end;
-  const connect = head.methodEnd - head.methodStart === 7 && is(bytes, head.methodStart, "CONNECT");
-  if (connect) return readAuthorityForm(head, bytes, start, end);
-  if (bytes[start] === 47) return true;
-  if (bytes[start] === 42) {
-    head.form = asteriskForm;
-    return end - start === 1 && head.methodEnd - head.methodStart === 7 && is(bytes, head.methodStart, "OPTIONS");
-  }
-  return readAbsoluteForm(head, bytes, start, end);
-}
-
-function readAbsoluteForm(head: RequestHead, bytes: Buffer, start: number, end: number): boolean {
-  if (!sameName(bytes, start, "http")) return false;
-  const colon = start + ((bytes[start + 4]! | 32) === 115 ? 5 : 4);
-  if (!is(bytes, colon, "://")) return false;
-  head.form = absoluteForm;
-  head.authorityStart = colon + 3;
-  const at = (head.authorityEnd = authorityEnd(bytes, head.authorityStart, false));
-  if (at < 0) return false;
-  if (at < end && bytes[at] === 47) {
-    head.pathStart = at;
-    return true;
-  }
-  head.pathStart = -1;
-  head.pathEnd = -1;
-  return at === end || bytes[at] === 63;
-}
-
-/** RFC 9110 9.3.6: a host and a port. */
-function readAuthorityForm(head: RequestHead, bytes: Buffer, start: number, end: number): boolean {
-  head.form = authorityForm;
-  head.pathStart = -1;
-  head.pathEnd = -1;
-  head.authorityStart = start;
-  head.authorityEnd = end;
-  return authorityEnd(bytes, start, true) === end;
-}
-
-/**
- * RFC 3986 3.2 without userinfo and percent-encoding; what stands in brackets is not looked at closer.
- * @returns where the authority at `at` ends, or -1
- */
-function authorityEnd(bytes: Buffer, at: number, portNeeded: boolean): number {
-  const host = at;
-  if (bytes[at] === 91) {
-    at++;
-    while ((classes[bytes[at]!]! & ADDRESS) !== 0) at++;
-    if (at === host + 1 || bytes[at++] !== 93) return -1;
-  } else {
-    while ((classes[bytes[at]!]! & HOST) !== 0) at++;
-    if (at === host) return -1;
-  }
-  if (bytes[at] !== 58) return portNeeded ? -1 : at;
-  const port = ++at;
-  while (bytes[at]! >= 48 && bytes[at]! <= 57) at++;
-  return at - port > 5 || (portNeeded && at === port) ? -1 : at;
 }
 
 /** What only all the lines together tell. */
@@ -334,9 +261,4 @@ function concluded(head: RequestHead): number {
   head.upgrade = head.hasUpgrade && (connection & UPGRADE) !== 0;
   head.nominates = (connection & OTHER) !== 0;
   return 0;
-}
-
-function is(bytes: Buffer, at: number, text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (bytes[at + i] !== text.charCodeAt(i)) return false;
-  return true;
 }

@@ -1,19 +1,16 @@
 /** Strict reading of a response head (RFC 9112 4, 5, 6) from bytes, into an object that is used again and again. */
+import { classes, CR, LF, SP, VALUE } from "./byte-classes.ts";
 import {
   CLOSE,
-  CR,
   FieldLines,
+  hasTabAround,
   KEEP_ALIVE,
-  LF,
-  SP,
-  UPGRADE,
-  VALUE,
-  classes,
   readConnection,
   readContentLength,
   readTransferEncoding,
   sameName,
   scanFields,
+  UPGRADE,
   valueProblem,
 } from "./head-bytes.ts";
 
@@ -81,11 +78,13 @@ export class ResponseHead extends FieldLines {
       case 14:
         if (!sameName(bytes, nameStart, "content-length")) return 0;
         if (this.contentLength >= 0) return this.refuse(400, "two Content-Length fields");
+        if (hasTabAround(bytes, nameEnd, start, end)) return this.refuse(400, "a tab beside a Content-Length");
         this.contentLength = readContentLength(bytes, start, end);
         return this.contentLength < 0 ? this.refuse(400, "a malformed Content-Length") : 0;
       case 17:
         if (!sameName(bytes, nameStart, "transfer-encoding")) return 0;
         if (this.chunked) return this.refuse(400, "two Transfer-Encoding fields");
+        if (hasTabAround(bytes, nameEnd, start, end)) return this.refuse(400, "a tab beside a Transfer-Encoding");
         this.chunked = true;
         return readTransferEncoding(bytes, start, end) === 0
           ? 0

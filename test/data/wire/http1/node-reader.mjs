@@ -46,6 +46,8 @@ async function requests() {
         socket.end(message, "latin1");
       });
       socket.on("error", () => {});
+      // node 20 forgets a connection whose upgrade request had a malformed body.
+      socket.setTimeout(5_000, () => socket.destroy());
       socket.on("end", () => socket.destroy());
       socket.on("close", () => {
         const whole = (read.get(key) ?? []).map(({ request, length }) => ({ request, bytes: length() }));

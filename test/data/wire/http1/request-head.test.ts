@@ -1,13 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import {
-  absoluteForm,
-  asteriskForm,
-  authorityForm,
-  originForm,
-  parseRequestHead,
-  RequestHead,
-  statusOfOverlong,
-} from "../../../../src/data/wire/request-head.ts";
+import { parseRequestHead, RequestHead, statusOfOverlong } from "../../../../src/data/wire/request-head.ts";
+import { absoluteForm, asteriskForm, authorityForm, originForm } from "../../../../src/data/wire/request-target.ts";
 import { findHeadEnd, hasBareLineFeed } from "../../../../src/data/wire/head-bytes.ts";
 
 const limits = { targetBytesMax: 1_000, headBytesMax: 2_000, linesMax: 50 };
@@ -209,6 +202,9 @@ describe("a request that is refused", () => {
     [400, ["Content-Length:"]],
     [400, ["Content-Length: +1"]],
     [400, ["Content-Length: -1"]],
+    [400, ["Content-Length: 1\t"]],
+    [400, ["Content-Length: \t 1"]],
+    [400, ["Transfer-Encoding: chunked \t "]],
     [400, ["Content-Length: 1.0"]],
     [400, ["Content-Length: 0x1"]],
     [400, ["Content-Length: 1 1"]],
