@@ -20,16 +20,17 @@ export interface Forwarders {
 
 /** @param settings asked anew wherever a reload may change them */
 export function openForwarders(settings: () => Settings, loopMark: string, log: PlaneOptions["log"]): Forwarders {
+  const keepaliveSeconds = () => settings().upstream_keepalive_timeout;
+  const byFetch = new FetchForwarder({ keepaliveSeconds, loopMark, log });
   const tunnels = new SocketForwarder({
+    http2: byFetch,
     loopMark,
     idleMax: () => settings().upstream_keepalive_pool_size,
     keepaliveMs: () => settings().upstream_keepalive_timeout * 1000,
     connectionsMax: () => settings().max_upstream_connections || half,
     log,
   });
-  if (upstreamEngine(settings()) === "socket") return { forwarder: tunnels, tunnels };
-  const keepaliveSeconds = () => settings().upstream_keepalive_timeout;
-  return { forwarder: new FetchForwarder({ keepaliveSeconds, loopMark, log }), tunnels };
+  return { forwarder: upstreamEngine(settings()) === "socket" ? tunnels : byFetch, tunnels };
 }
 
 /** @throws the error of the listener: EADDRINUSE, EACCES, … */

@@ -14,6 +14,8 @@ import type { Attempt, Forwarder } from "./forwarder.ts";
 import { UpstreamConnection } from "./upstream-connection.ts";
 
 export interface SocketForwarderOptions {
+  /** for upstreams that speak only HTTP/2, over TLS */
+  readonly http2: Forwarder;
   readonly loopMark: string;
   /** idle connections kept over all endpoints until {@link keepaliveMs}; the surplus goes by age */
   idleMax(): number;
@@ -48,10 +50,11 @@ export class SocketForwarder implements Forwarder {
     const { endpoint } = member;
     if (member.protocol === "auto" && endpoint.wire === undefined) await settleWire(member);
     const wire = wireOf(member);
+    if (wire === "h2" && attempt.exchange.upgrade === undefined) return this.options.http2.forward(attempt);
     if (wire === "h2" || wire === "h2c")
       throw new Failure(
         "unsupported",
-        `${endpoint.name} speaks only HTTP/2, which this version cannot speak to upstreams`,
+        `${endpoint.name} speaks only HTTP/2, which cannot be used for this request yet`,
       );
     const trust = wire === "https" ? route.trust : undefined;
     if (trust && !trust.verify) this.#warnUnverified(endpoint);
@@ -71,6 +74,7 @@ export class SocketForwarder implements Forwarder {
   }
 
   sweep(inUse: ReadonlySet<string>): void {
+    this.options.http2.sweep(inUse);
     for (const [key, site] of this.#sites) {
       const trust = key.slice(key.indexOf(" ") + 1);
       if (trust === "" || inUse.has(trust)) continue;
@@ -80,6 +84,7 @@ export class SocketForwarder implements Forwarder {
   }
 
   close(): void {
+    this.options.http2.close();
     for (const site of this.#sites.values()) for (const connection of [...site.idle]) connection.shut();
   }
 

@@ -1,0 +1,59 @@
+/** TLS upstreams by detection, and trust where it is asked for. */
+import { expect, test } from "bun:test";
+import { createSecureServer } from "node:http2";
+import { createServer } from "node:https";
+import { readFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { startProxy, until } from "../support/proxy.ts";
+import { raw } from "../support/raw.ts";
+
+const certs = join(import.meta.dir, "../control/health/certs");
+const pair = { key: readFileSync(join(certs, "up.test.key")), cert: readFileSync(join(certs, "up.test.crt")) };
+
+async function listening(server: ReturnType<typeof createServer> | ReturnType<typeof createSecureServer>) {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  return {
+    port: (server.address() as AddressInfo).port,
+    [Symbol.asyncDispose]: () =>
+      new Promise<void>(
+        (resolve) => (server.close(() => resolve()), "closeAllConnections" in server && server.closeAllConnections()),
+      ),
+  };
+}
+
+const rules = (port: number, more = "") =>
+  `upstreams: { up.test: { paths: { "/": { servers: ["127.0.0.1:${port}"]${more && `, ${more}`} } } } }`;
+const ask = (port: number) => raw(port, "GET /x HTTP/1.1\r\nHost: up.test\r\nConnection: close\r\n\r\n");
+
+test("a self-signed server listed as host:port works, with one warning; verify refuses it, ca_file trusts it", async () => {
+  await using up = await listening(
+    createServer(pair, (request, response) => void response.end(`tls ${request.headers.host}`)),
+  );
+  await using proxy = await startProxy(rules(up.port));
+  for (let i = 0; i < 3; i++) expect((await ask(proxy.port)).body).toContain("tls up.test");
+  await proxy.logged(/its certificate is not verified/);
+  expect(proxy.log().match(/its certificate is not verified/g)).toHaveLength(1);
+  await proxy.apply(rules(up.port, "protocol: https, healthcheck: false, verify: true"));
+  expect((await ask(proxy.port)).status).toBe(502);
+  await proxy.logged(/tls_failed/);
+  await proxy.apply(rules(up.port, `protocol: https, healthcheck: false, ca_file: ${join(certs, "up.test.crt")}`));
+  expect((await ask(proxy.port)).body).toContain("tls up.test");
+  await proxy.apply(
+    rules(
+      up.port,
+      `protocol: https, healthcheck: false, server_name: other.test, ca_file: ${join(certs, "up.test.crt")}`,
+    ),
+  );
+  expect((await ask(proxy.port)).status).toBe(502);
+});
+
+test("a server that only speaks HTTP/2 over TLS is found out and answered through fetch", async () => {
+  const server = createSecureServer(
+    { ...pair, allowHTTP1: false },
+    (request, response) => void response.end(`h2 ${request.headers[":authority"]}`),
+  );
+  await using up = await listening(server);
+  await using proxy = await startProxy(rules(up.port));
+  await until(async () => (await ask(proxy.port)).body.includes("h2 up.test"), "an answer over HTTP/2");
+});
