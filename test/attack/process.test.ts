@@ -108,7 +108,7 @@ test("descriptors that run out here are not taken for an upstream that is down",
   writeFileSync(join(folder, "u.yaml"), rules(upstream.address));
   writeFileSync(
     join(folder, "main.yaml"),
-    `upstreams_conf: u.yaml\nproxy_address_http: 127.0.0.1:${port}\nhc_interval: 0.2\nlog_file: ${log}\n`,
+    `upstreams_conf: u.yaml\nproxy_address_http: 127.0.0.1:${port}\nhc_interval: 0.2\nlog_file: ${log}\nmax_connections: 1000\nmax_upstream_connections: 1000\n`,
   );
   const main = join(import.meta.dir, "../../src/main.ts");
   const child = Bun.spawn(

@@ -129,6 +129,7 @@ describe("a host, letter case, final dot, port and IPv6 aside [5] [B22]", () => 
     ["a.test:99999", "400"],
     ["a.test:x", "400"],
     ["[::1", "400"],
+    ["[fe80::1%25x]", "400"],
     ["a.test/x", "400"],
     ["a_b.test", "fallback"],
   ];

@@ -8,7 +8,7 @@ import { Failure } from "../failure.ts";
 import { ChunkedReader } from "../wire/chunked.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { Output } from "../wire/output.ts";
-import { findHeadEnd } from "../wire/head-bytes.ts";
+import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
 import { parseResponseHead, ResponseHead } from "../wire/response-head-bytes.ts";
 import type { Transport } from "../wire/transport.ts";
 import { writeRequestHead } from "./request-writer.ts";
@@ -144,6 +144,8 @@ export class UpstreamConnection implements SocketEvents, Swept {
       const input = this.#input!;
       const end = findHeadEnd(input, this.#at + Math.max(0, this.#scanned));
       if (end < 0) {
+        if (hasBareLineFeed(input, this.#at + Math.max(0, this.#scanned - 1), input.length))
+          return this.fail(new Failure("bad_answer", `${this.name}: a bare LF in the head of its answer`));
         this.#scanned = Math.max(0, input.length - this.#at - 3);
         if (input.length - this.#at > answerHeadBytesMax)
           this.fail(

@@ -15,7 +15,7 @@ import { ChunkedReader } from "../wire/chunked.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
 import { Output } from "../wire/output.ts";
-import { parseRequestHead, RequestHead } from "../wire/request-head.ts";
+import { parseRequestHead, RequestHead, statusOfOverlong, type RequestLimits } from "../wire/request-head.ts";
 import type { Transport } from "../wire/transport.ts";
 import { ReplyWriter } from "./reply-writer.ts";
 import type { Site } from "./socket.ts";
@@ -26,6 +26,7 @@ export class Http1Connection implements SocketEvents, Swept {
   #input: Buffer | undefined;
   #scanned = 0;
   readonly #head = new RequestHead();
+  readonly #limits: RequestLimits;
   /** kept by the request writer */
   said: Said | undefined;
   #exchange: Http1Exchange | undefined;
@@ -48,6 +49,8 @@ export class Http1Connection implements SocketEvents, Swept {
     readonly handOver: (events: SocketEvents) => void,
   ) {
     this.out = new Output(transport);
+    const { headBytesMax } = site.options;
+    this.#limits = { targetBytesMax: headBytesMax, headBytesMax, linesMax: fieldLinesMax };
   }
 
   get busy(): boolean {
@@ -182,15 +185,14 @@ export class Http1Connection implements SocketEvents, Swept {
       if (hasBareLineFeed(input, Math.max(0, this.#scanned - 1), input.length))
         return this.#refuse(400, "the request holds a bare line feed");
       this.#scanned = Math.max(0, input.length - 3);
-      if (input.length > headBytesMax) return this.#refuse(431, "the request head is too long");
+      if (input.length > headBytesMax) {
+        const status = statusOfOverlong(input, 0, this.#limits);
+        return this.#refuse(status, status === 414 ? "the target is too long" : "the request head is too long");
+      }
       return false;
     }
     const head = this.#head;
-    const status = parseRequestHead(head, input, 0, end, {
-      targetBytesMax: headBytesMax,
-      headBytesMax,
-      linesMax: fieldLinesMax,
-    });
+    const status = parseRequestHead(head, input, 0, end, this.#limits);
     if (status !== 0) return this.#refuse(status, head.reason);
     this.consumed(end);
     this.#scanned = 0;

@@ -39,7 +39,7 @@ function parse(field: string): Authority | undefined {
   let host = field.slice(0, end);
   if (host.startsWith("[")) {
     // Rules hold IPv6 hosts in their one compressed form.
-    return host.endsWith("]") && isIPv6(host.slice(1, -1))
+    return /^\[[0-9A-Fa-f:.]+\]$/.test(host) && isIPv6(host.slice(1, -1))
       ? { host: new URL(`http://${host}`).hostname, port }
       : undefined;
   }

@@ -20,7 +20,8 @@ const lengthOf = (message) => {
   message.on("data", (data) => (message.taken = (message.taken ?? 0) + data.length));
   return () => (message.complete ? (message.taken ?? 0) + message.readableLength : -1);
 };
-const listen = (server) => new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server.address().port)));
+const listen = (server) =>
+  new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(server.address().port)));
 
 async function requests() {
   const answer = (request, response) => {
@@ -51,7 +52,11 @@ async function requests() {
       socket.on("end", () => socket.destroy());
       socket.on("close", () => {
         const whole = (read.get(key) ?? []).map(({ request, length }) => ({ request, bytes: length() }));
-        resolve(whole.filter(({ bytes }) => bytes >= 0).map(({ request, bytes }) => `${request.method} ${request.url} ${bytes}`));
+        resolve(
+          whole
+            .filter(({ bytes }) => bytes >= 0)
+            .map(({ request, bytes }) => `${request.method} ${request.url} ${bytes}`),
+        );
         read.delete(key);
       });
       socket.resume();
@@ -65,7 +70,9 @@ async function requests() {
 async function responses() {
   const server = net.createServer((socket) => {
     socket.on("error", () => {});
-    socket.once("data", (data) => socket.end(messages[Number(/^GET \/([0-9]+)/.exec(data.toString("latin1"))[1])], "latin1"));
+    socket.once("data", (data) =>
+      socket.end(messages[Number(/^GET \/([0-9]+)/.exec(data.toString("latin1"))[1])], "latin1"),
+    );
   });
   const port = await listen(server);
   const one = (_message, index) =>
@@ -96,7 +103,7 @@ async function each(one) {
   const results = [];
   let next = 0;
   const work = async () => {
-    for (let i; (i = next++) < messages.length; ) results[i] = await one(messages[i], i);
+    for (let i; (i = next++) < messages.length;) results[i] = await one(messages[i], i);
   };
   await Promise.all(Array.from({ length: atOnce }, work));
   return results;
