@@ -9,7 +9,7 @@ import { trustKey } from "../data/forward/http.ts";
 import type { Plane } from "../data/plane.ts";
 import { compile, type CompileContext, type Compiled, type HealthTarget } from "../data/routing/compile.ts";
 import { readRuleFiles } from "../data/routing/load-rules.ts";
-import { summaryMembersMax, summaryWaitMs } from "../lib/limits.ts";
+import { summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limits.ts";
 import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
 import { HealthMonitor } from "./health/monitor.ts";
 import { parseRules, type RuleSources } from "./parse.ts";
@@ -67,6 +67,7 @@ export class Reloader {
   #lastSources = "";
   #queue: Promise<unknown> = Promise.resolve();
   #summaries = 0;
+  #tidying: NodeJS.Timeout | undefined;
 
   constructor(options: ReloaderOptions) {
     this.#options = options;
@@ -164,6 +165,17 @@ export class Reloader {
     ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
     plane.options.forwarder.sweep(new Set(table.routes.map((route) => trustKey(route.trust))));
     this.monitor.follow([...targets]);
+    this.#tidyUp();
+  }
+
+  /** What the old table held is garbage now; soon is better than late, at most once in a while and beside the loop. */
+  #tidyUp(): void {
+    if (this.#tidying) return;
+    this.#tidying = setTimeout(() => {
+      this.#tidying = undefined;
+      Bun.gc(false);
+    }, tidyAfterReloadMs);
+    this.#tidying.unref();
   }
 
   /** One summary per load, as soon as the first verdicts are in. A later load's summary replaces one still waiting. */

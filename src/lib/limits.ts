@@ -149,3 +149,5 @@ export const webSocketQueuesBytesMax = 256 * MIB;
 export const webSocketQueueShareBytes = MIB;
 /** Host fields whose reading is remembered. */
 export const hostsKnownMax = 1_024;
+/** After a reload the collector is called so much later, for all reloads in between together. */
+export const tidyAfterReloadMs = 2_000;

@@ -92,8 +92,10 @@ export class KeptBody {
       // A try that reads live chunks has taken everything before them, so what was kept is of no more use.
       this.#overflowed = true;
       this.#kept = [];
-      this.#spent = chunk;
       this.#current?.live(chunk);
+      // A try that goes on at once has written or copied it.
+      if (this.#current?.wants) release(chunk);
+      else this.#spent = chunk;
     }
     this.#sourcePaused = this.#current === undefined || !this.#current.wants;
     return !this.#sourcePaused;

@@ -294,7 +294,7 @@ class Call {
         out.chunk(chunk);
         if (chunked) out.text("\r\n");
         // Within `send` the head waits for the first bytes of the body.
-        return this.#sending || out.flush();
+        return this.#sending ? out.queuedBytes === 0 : out.flush();
       },
       end: (trailers) => {
         if (chunked) out.text(`0\r\n${trailerLines(trailers)}\r\n`);

@@ -1,6 +1,7 @@
 /** Writes one reply on an HTTP/1.1 connection of ours: head and first body bytes in one write. */
 import { hopByHop, nominatedBy, trailerLines } from "../../lib/fields.ts";
 import { writeHttpDate } from "../../lib/http-date.ts";
+import { release } from "../../lib/release.ts";
 import type { Body, BodySink } from "../body.ts";
 import type { Answer, OwnReply, PassedReply, Reply } from "../exchange.ts";
 import { Failure } from "../failure.ts";
@@ -18,6 +19,7 @@ export class ReplyWriter implements BodySink {
   #body: Body | undefined;
   #over = false;
   #composing = true;
+  #spent: Uint8Array | undefined;
   #mark = 0;
   #failure: Failure | undefined;
   #drained: (() => void) | undefined;
@@ -54,6 +56,8 @@ export class ReplyWriter implements BodySink {
   }
 
   drained(): void {
+    release(this.#spent);
+    this.#spent = undefined;
     if (this.#over) return this.#finish();
     this.#drained?.();
     this.#body?.resume();
@@ -82,7 +86,12 @@ export class ReplyWriter implements BodySink {
     if (this.#chunked) out.text(`${chunk.length.toString(16)}\r\n`);
     out.chunk(chunk);
     if (this.#chunked) out.text("\r\n");
-    return this.#composing ? true : out.flush();
+    if (this.#composing) return true;
+    const flushed = out.flush();
+    // The chunks of an upstream are ours alone, those of a file are Bun's. What is queued by reference goes at the drain.
+    if (this.#body && flushed) release(chunk);
+    else if (this.#body) this.#spent = chunk;
+    return flushed;
   }
 
   end(trailers?: readonly (readonly [string, string])[]): void {
