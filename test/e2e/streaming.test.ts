@@ -237,3 +237,57 @@ test("an answer that ends with its connection arrives whole at a slow client, an
     expect(bytes).toBeGreaterThan(body.length);
   }
 });
+
+describe("chunked bodies in whole buffers, whose memory is given back as they go out", () => {
+  test("arrive byte for byte, down and up, at peers that read slowly", async () => {
+    const chunk = Buffer.alloc(65_536, "0123456789abcdef");
+    const total = 400;
+    await using up = await startRawOrigin((socket, data) => {
+      if (!data.toString("latin1", 0, 4).startsWith("GET")) return;
+      socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n");
+      // Size lines travel apart from the data, so that whole buffers hold nothing but data.
+      let sent = 0;
+      const next = () => {
+        if (sent === total) return void socket.end("0\r\n\r\n");
+        sent++;
+        socket.write(chunk, () =>
+          socket.write(sent === total ? "\r\n" : "\r\n10000\r\n", () => setTimeout(next, sent % 50 ? 0 : 5)),
+        );
+      };
+      next();
+    });
+    await using proxy = await startProxy(rules(up.address, "healthcheck: false"));
+    const response = await fetch(proxy.url, { headers });
+    let bytes = 0;
+    const hash = new Bun.CryptoHasher("sha1");
+    for await (const part of response.body!) {
+      bytes += part.length;
+      hash.update(part);
+      if (bytes % 7 === 0) await Bun.sleep(1);
+    }
+    const expected = new Bun.CryptoHasher("sha1");
+    for (let i = 0; i < total; i++) expected.update(chunk);
+    expect(bytes).toBe(total * chunk.length);
+    expect(hash.digest("hex")).toBe(expected.digest("hex"));
+  });
+  test("leave the proxy at peace when the client goes away", async () => {
+    await using up = await startOrigin(async (_, response) => {
+      const chunk = Buffer.alloc(1024 * 1024);
+      while (!response.destroyed)
+        if (!response.write(chunk)) await Promise.race([once(response, "drain"), once(response, "close")]);
+    });
+    await using proxy = await startProxy(rules(up.address, "healthcheck: false"));
+    for (let i = 0; i < 5; i++) {
+      const socket = net.connect(proxy.port, "127.0.0.1");
+      socket.on("error", () => {});
+      socket.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+      let bytes = 0;
+      await new Promise<void>((resolve) =>
+        socket.on("data", (data) => ((bytes += data.length), bytes > 20_000_000 && resolve())),
+      );
+      socket.pause();
+      await Bun.sleep(50);
+      socket.destroy();
+    }
+  });
+});

@@ -254,6 +254,8 @@ describe(`bodies of ${bodyBytes / MIB} MiB`, () => {
     console.log(`10 clients that do not read: peak ${mebibytes(peak)}`);
     expect(peak / 1e6).toBeLessThan(peakMBMax);
     await until(() => open.size <= before + 1, "the upstream connections to be closed");
+    // It goes on: a loop that never ends would look like peace until now.
+    expect((await fetch(`${own.url}/down?bytes=1`, { signal: AbortSignal.timeout(10_000) })).status).toBe(200);
   });
 });
 

@@ -242,10 +242,10 @@ export class UpstreamConnection implements SocketEvents, Swept {
   get at(): number {
     return this.#at;
   }
-  /** @internal */
-  consumed(to: number): void {
+  /** @internal @param length of the input when it was read: whoever got the bytes may have given their memory back */
+  consumed(to: number, length: number): void {
     this.#at = to;
-    if (this.#input && to === this.#input.length) {
+    if (to === length) {
       this.#input = undefined;
       this.#at = 0;
     }
@@ -461,7 +461,7 @@ class AnswerBody implements Body {
       if (this.kind === "chunked") this.#feedChunks(input, at);
       else {
         const end = this.kind === "length" ? Math.min(input.length, at + this.#remaining) : input.length;
-        connection.consumed(end);
+        connection.consumed(end, input.length);
         this.#remaining -= end - at;
         this.#push(at === 0 && end === input.length ? input : input.subarray(at, end));
         if (this.kind === "length" && this.#remaining === 0 && !this.#over) return this.#complete();
@@ -476,9 +476,9 @@ class AnswerBody implements Body {
 
   #feedChunks(input: Buffer, at: number): void {
     const reader = this.#chunks!;
-    this.connection.consumed(
-      reader.feed(input, at, input.length, { data: (bytes) => (this.#push(bytes), !this.#paused) }),
-    );
+    const { length } = input;
+    const to = reader.feed(input, at, length, { data: (bytes) => (this.#push(bytes), !this.#paused) });
+    this.connection.consumed(to, length);
     if (reader.error)
       return this.connection.fail(
         new Failure("body_cut", `the answer of ${this.connection.name} is no valid chunked body: ${reader.error}`),

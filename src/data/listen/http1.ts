@@ -159,9 +159,9 @@ export class Http1Connection implements SocketEvents, Swept {
     return this.#input;
   }
 
-  consumed(bytes: number): void {
-    const input = this.#input!;
-    this.#input = bytes === input.length ? undefined : input.subarray(bytes);
+  /** @param length of the input when it was read: whoever got the bytes may have given their memory back */
+  consumed(bytes: number, length: number): void {
+    this.#input = bytes === length ? undefined : this.#input!.subarray(bytes);
   }
 
   /** Reads requests as long as the one before is answered at once. */
@@ -194,7 +194,7 @@ export class Http1Connection implements SocketEvents, Swept {
     const head = this.#head;
     const status = parseRequestHead(head, input, 0, end, this.#limits);
     if (status !== 0) return this.#refuse(status, head.reason);
-    this.consumed(end);
+    this.consumed(end, input.length);
     this.#scanned = 0;
     this.#state = "busy";
     this.#served++;
@@ -447,7 +447,7 @@ export class RequestBody implements Body {
       else {
         const length = Math.min(input.length, this.#remaining);
         this.#remaining -= length;
-        this.connection.consumed(length);
+        this.connection.consumed(length, input.length);
         this.#push(length === input.length ? input : input.subarray(0, length));
         if (this.#remaining === 0) this.#end();
       }
@@ -484,9 +484,9 @@ export class RequestBody implements Body {
   }
 
   #feedChunks(input: Buffer, chunks: ChunkedReader): void {
-    this.connection.consumed(
-      chunks.feed(input, 0, input.length, { data: (bytes) => (this.#push(bytes), !this.#paused) }),
-    );
+    const { length } = input;
+    const to = chunks.feed(input, 0, length, { data: (bytes) => (this.#push(bytes), !this.#paused) });
+    this.connection.consumed(to, length);
     if (chunks.error)
       this.#fail(new Failure("client_body_bad", `the request body is not validly chunked: ${chunks.error}`));
     else if (chunks.done) this.#end(chunks.trailers);
