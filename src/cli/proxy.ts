@@ -20,8 +20,10 @@ export async function run(call: Call): Promise<number> {
     console.error(renderProblems(problems));
     return 1;
   }
+  // Notes are about lines that nobody wrote.
+  const remarks = problems.filter(({ severity }) => severity !== "note");
   return serve(
-    { settings, rules: { kind: "text", name: "aralez proxy", text: files.upstreams }, problems, env },
+    { settings, rules: { kind: "text", name: "aralez proxy", text: files.upstreams }, problems: remarks, env },
     (running) => console.log(`${running.listeners[0]!.url.replace(/\/$/, "")} forwards to ${files.servers.join(", ")}`),
   );
 }
