@@ -3,20 +3,18 @@
  * connection waits. No timer, promise or closure of its own for a plain request: timeouts are swept.
  */
 import { fieldLinesMax, halfClosedMs, lingerBytesMax, lingerMs, pipelinedBytesMax } from "../../lib/limits.ts";
-import { passableUpgrade } from "../../lib/fields.ts";
 import type { Swept } from "../../lib/sweeper.ts";
-import type { Body, BodySink, FieldLine } from "../body.ts";
-import { Exchange, type Answer, type FieldVisitor, type Reply } from "../exchange.ts";
-import { Failure } from "../failure.ts";
+import type { FieldLine } from "../body.ts";
+import type { Answer, Reply } from "../exchange.ts";
 import type { Said } from "../forward/request-writer.ts";
 import { refuse } from "../guards/guard.ts";
-import { copyFields, type HeaderEdits } from "../headers/edits.ts";
-import { ChunkedReader } from "../wire/chunked.ts";
+import type { HeaderEdits } from "../headers/edits.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
 import { Output } from "../wire/output.ts";
 import { parseRequestHead, RequestHead, statusOfOverlong, type RequestLimits } from "../wire/request-head.ts";
 import type { Transport } from "../wire/transport.ts";
+import { Http1Exchange } from "./http1-exchange.ts";
 import { ReplyWriter } from "./reply-writer.ts";
 import type { Site } from "./socket.ts";
 import { splice } from "./splice.ts";
@@ -296,215 +294,5 @@ export class Http1Connection implements SocketEvents, Swept {
     });
     exchange.member!.endpoint.inFlight++;
     this.unpause();
-  }
-}
-
-/** A request on a connection of ours. */
-export class Http1Exchange extends Exchange {
-  readonly method: string;
-  readonly target: string;
-  readonly version: "HTTP/1.0" | "HTTP/1.1";
-  readonly secure = false;
-  readonly authority: string | undefined;
-  readonly body: RequestBody | undefined;
-  readonly keepAlive: boolean;
-  override readonly acceptWebSocket = undefined;
-  #onGone: (() => void)[] | undefined;
-  #isGone = false;
-
-  constructor(
-    readonly connection: Http1Connection,
-    readonly head: RequestHead,
-  ) {
-    super();
-    this.method = head.method();
-    this.target = head.target();
-    this.version = head.minor === 0 ? "HTTP/1.0" : "HTTP/1.1";
-    // RFC 9112 3.2.2: the authority of an absolute-form target wins over Host.
-    this.authority =
-      head.authorityStart >= 0
-        ? head.bytes.toString("latin1", head.authorityStart, head.authorityEnd)
-        : head.field("host");
-    this.keepAlive = head.keepAlive;
-    if (head.chunked || head.contentLength > 0) this.body = new RequestBody(connection, head);
-  }
-
-  get peer(): string {
-    return this.connection.peer;
-  }
-
-  get localPort(): number {
-    return this.connection.site.port;
-  }
-
-  override get bytesIn(): number {
-    return this.body?.received ?? 0;
-  }
-
-  override get upgrade(): string | undefined {
-    // A request with a body could only switch after it; nobody does that.
-    return this.head.upgrade && this.head.minor === 1 && !this.body
-      ? passableUpgrade(this.head.field("upgrade"))
-      : undefined;
-  }
-
-  field(name: string): string | undefined {
-    return this.head.field(name);
-  }
-
-  eachField(visit: FieldVisitor): void {
-    this.head.each(visit);
-  }
-
-  onClientGone(act: () => void): void {
-    if (this.#isGone) act();
-    else (this.#onGone ??= []).push(act);
-  }
-
-  override interim(answer: Answer): void {
-    // We answer Expect ourselves, and HTTP/1.0 knows no interim answers (RFC 9110 15.2).
-    if (answer.status === 100 || this.head.minor === 0 || this.#isGone) return;
-    const { out } = this.connection;
-    out.text(`HTTP/1.1 ${answer.status} ${answer.reason}\r\n`);
-    copyFields(
-      answer,
-      this.route!.responseEdits,
-      () => true,
-      (name, value) => out.text(`${name}: ${value}\r\n`),
-    );
-    out.text("\r\n");
-    out.flush();
-  }
-
-  override acceptTunnel(answer: Answer, edits: HeaderEdits, fields: readonly FieldLine[]): void {
-    this.connection.tunnel(this, answer, edits, fields);
-  }
-
-  gone(): void {
-    this.#isGone = true;
-    for (const act of this.#onGone ?? []) act();
-    this.body?.cut();
-  }
-}
-
-/** The body of a request, taken from its connection as the upstream takes it. */
-export class RequestBody implements Body {
-  readonly length: number;
-  received = 0;
-  #remaining: number;
-  readonly #chunks: ChunkedReader | undefined;
-  readonly #expectsContinue: boolean;
-  #sink: BodySink | undefined;
-  #paused = true;
-  #over = false;
-  #complete = false;
-  #heardMs = performance.now();
-
-  constructor(
-    readonly connection: Http1Connection,
-    head: RequestHead,
-  ) {
-    this.length = head.chunked ? -1 : head.contentLength;
-    this.#remaining = this.length;
-    this.#expectsContinue = head.expectContinue && head.minor === 1;
-    if (head.chunked) this.#chunks = new ChunkedReader();
-  }
-
-  start(sink: BodySink): void {
-    this.#sink = sink;
-    this.#paused = false;
-    this.#heardMs = performance.now();
-    // RFC 9110 10.1.1: only now is the body wanted.
-    if (this.#expectsContinue && this.connection.input === undefined) {
-      this.connection.out.text("HTTP/1.1 100 Continue\r\n\r\n");
-      this.connection.out.flush();
-    }
-    this.arrived();
-    // What came before the upstream was ready may have paused the connection.
-    if (!this.#paused) this.connection.unpause();
-  }
-
-  resume(): void {
-    if (!this.#paused || this.#over) return;
-    this.#paused = false;
-    this.#heardMs = performance.now();
-    this.arrived();
-    if (!this.#paused) this.connection.unpause();
-  }
-
-  cancel(): void {
-    this.#over = true;
-  }
-
-  /** Takes what the connection has read. */
-  arrived(): void {
-    if (this.#over || this.#complete) return;
-    this.#heardMs = performance.now();
-    while (!this.#paused && !this.#over && !this.#complete) {
-      const { input } = this.connection;
-      if (!input) break;
-      if (this.#chunks) this.#feedChunks(input, this.#chunks);
-      else {
-        const length = Math.min(input.length, this.#remaining);
-        this.#remaining -= length;
-        this.connection.consumed(length, input.length);
-        this.#push(length === input.length ? input : input.subarray(0, length));
-        if (this.#remaining === 0) this.#end();
-      }
-    }
-    if (this.#paused && this.connection.input && !this.#complete) this.connection.pause();
-  }
-
-  /** The client sent FIN. */
-  ended(): void {
-    if (this.#complete || this.#over) return;
-    this.#fail(new Failure("client_gone", "the client closed its side inside the request body"));
-  }
-
-  cut(): void {
-    this.#fail(new Failure("client_gone", "the client left inside the request body"));
-  }
-
-  sweep(nowMs: number, silenceMs: number): void {
-    if (this.#over || this.#complete || this.#paused || silenceMs === 0 || nowMs - this.#heardMs <= silenceMs) return;
-    this.#fail(new Failure("client_timeout", `the request body was silent for ${silenceMs / 1000} s`));
-  }
-
-  /** The answer is written. @returns true when the request was read to its end, so that another may follow */
-  finish(): boolean {
-    this.#over = true;
-    if (this.#complete) return true;
-    // What already lies here may be all of it.
-    this.#sink = { write: () => true, end() {}, fail() {} };
-    this.#over = false;
-    this.#paused = false;
-    this.arrived();
-    this.#over = true;
-    return this.#complete;
-  }
-
-  #feedChunks(input: Buffer, chunks: ChunkedReader): void {
-    const { length } = input;
-    const to = chunks.feed(input, 0, length, { data: (bytes) => (this.#push(bytes), !this.#paused) });
-    this.connection.consumed(to, length);
-    if (chunks.error)
-      this.#fail(new Failure("client_body_bad", `the request body is not validly chunked: ${chunks.error}`));
-    else if (chunks.done) this.#end(chunks.trailers);
-  }
-
-  #push(bytes: Buffer): void {
-    this.received += bytes.length;
-    if (bytes.length > 0 && !this.#sink!.write(bytes)) this.#paused = true;
-  }
-
-  #end(trailers?: readonly FieldLine[]): void {
-    this.#complete = true;
-    this.#sink!.end(trailers);
-  }
-
-  #fail(failure: Failure): void {
-    if (this.#over || this.#complete) return;
-    this.#over = true;
-    this.#sink?.fail(failure);
   }
 }

@@ -11,7 +11,8 @@ import { refuse, titleOf } from "../guards/guard.ts";
 import { copyFields, type HeaderEdits } from "../headers/edits.ts";
 import { ByteNames } from "../wire/byte-names.ts";
 import { OTHER } from "../wire/head-bytes.ts";
-import type { Http1Connection, Http1Exchange } from "./http1.ts";
+import type { Http1Exchange } from "./http1-exchange.ts";
+import type { Http1Connection } from "./http1.ts";
 
 export class ReplyWriter implements BodySink {
   #bytes = 0;

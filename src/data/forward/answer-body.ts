@@ -1,0 +1,124 @@
+/** The body of an answer on a connection of ours: pushed as it arrives; pausing it pauses the connection. */
+import type { Body, BodySink, FieldLine } from "../body.ts";
+import { Failure } from "../failure.ts";
+import { ChunkedReader } from "../wire/chunked.ts";
+import type { UpstreamConnection } from "./upstream-connection.ts";
+
+export class AnswerBody implements Body {
+  #sink: BodySink | undefined;
+  #paused = true;
+  #stopped = false;
+  /** close-delimited, and the connection has ended */
+  #ended = false;
+  #remaining: number;
+  #chunks: ChunkedReader | undefined;
+  #over = false;
+  #heardMs = performance.now();
+
+  constructor(
+    readonly connection: UpstreamConnection,
+    readonly kind: "length" | "chunked" | "close",
+    readonly length: number,
+    readonly silenceMs: number,
+    readonly onEnd: () => void,
+  ) {
+    this.#remaining = length;
+    if (kind === "chunked") this.#chunks = new ChunkedReader();
+  }
+
+  start(sink: BodySink): void {
+    this.#sink = sink;
+    this.#paused = false;
+    this.feed();
+  }
+
+  resume(): void {
+    if (!this.#paused || this.#over) return;
+    this.#paused = false;
+    this.#heardMs = performance.now();
+    this.feed();
+    if (!this.#paused && this.#stopped && !this.#over) {
+      this.#stopped = false;
+      this.connection.transport.resume();
+    }
+  }
+
+  cancel(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.connection.fail(new Failure("client_gone", "the answer is not wanted"));
+  }
+
+  fail(failure: Failure): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#sink?.fail(failure);
+  }
+
+  /**
+   * Whether the connection may end here. A body delimited by that is complete with a FIN, never with a reset; one whose
+   * last bytes have come already only waits for its reader.
+   */
+  endsWithConnection(error: Error | undefined): boolean {
+    const { input, at } = this.connection;
+    if (this.kind === "length" && !this.#over && input && input.length - at >= this.#remaining) return true;
+    if (this.kind !== "close" || error || this.#over) return false;
+    this.#ended = true;
+    if (!this.#paused) this.#complete();
+    return true;
+  }
+
+  sweep(nowMs: number): void {
+    if (this.#over || this.#paused || this.silenceMs === 0 || nowMs - this.#heardMs <= this.silenceMs) return;
+    this.connection.fail(
+      new Failure("body_timeout", `the answer of ${this.connection.name} was silent for ${this.silenceMs / 1000} s`),
+    );
+  }
+
+  /** Takes what the connection has read. */
+  feed(): void {
+    this.#heardMs = performance.now();
+    const { connection } = this;
+    while (!this.#paused && !this.#over && connection.input) {
+      const { input, at } = connection;
+      if (this.kind === "chunked") this.#feedChunks(input, at);
+      else {
+        const end = this.kind === "length" ? Math.min(input.length, at + this.#remaining) : input.length;
+        connection.consumed(end, input.length);
+        this.#remaining -= end - at;
+        this.#push(at === 0 && end === input.length ? input : input.subarray(at, end));
+        if (this.kind === "length" && this.#remaining === 0 && !this.#over) return this.#complete();
+      }
+    }
+    if (this.#ended && !this.#paused && !this.#over) return this.#complete();
+    if (this.#paused && !this.#over && connection.input && !this.#stopped) {
+      this.#stopped = true;
+      connection.transport.pause();
+    }
+  }
+
+  #feedChunks(input: Buffer, at: number): void {
+    const reader = this.#chunks!;
+    const { length } = input;
+    const to = reader.feed(input, at, length, { data: (bytes) => (this.#push(bytes), !this.#paused) });
+    this.connection.consumed(to, length);
+    if (reader.error)
+      return this.connection.fail(
+        new Failure("body_cut", `the answer of ${this.connection.name} is no valid chunked body: ${reader.error}`),
+      );
+    if (reader.done) this.#complete(reader.trailers);
+  }
+
+  #push(bytes: Buffer): void {
+    if (bytes.length > 0 && !this.#sink!.write(bytes)) this.#paused = true;
+  }
+
+  #complete(trailers?: readonly FieldLine[]): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#stopped) this.connection.transport.resume();
+    // The connection first: what the sink does next may want it.
+    this.onEnd();
+    this.#sink!.end(trailers);
+  }
+}
