@@ -139,7 +139,7 @@ export async function start(options: StartOptions): Promise<Running> {
   } catch (error) {
     watching?.stop();
     reloader.stop();
-    closeForwarders(forwarders);
+    forwarders.tunnels.close();
     await Promise.all(listeners.map(({ listener }) => listener.close()));
     sinks.close();
     process.off("exit", flush);
@@ -162,7 +162,7 @@ export async function start(options: StartOptions): Promise<Running> {
           access.sink = sinks.access;
           old.close();
         }
-        if (differ(before, settings, "upstream_keepalive_timeout")) closeForwarders(forwarders);
+        if (differ(before, settings, "upstream_keepalive_timeout")) forwarders.tunnels.close();
         log.level = settings.log_level;
         access.change(settings.access_log, settings.access_log_format);
         plane.options = planeOptions();
@@ -215,11 +215,6 @@ function listen(name: string, address: ListenAddress, { handle, ended, settings,
   } catch (error) {
     throw new StartError(`Cannot listen on ${showListen(address)}: ${describe(error)}`);
   }
-}
-
-function closeForwarders({ forwarder, tunnels }: Forwarders): void {
-  forwarder.close();
-  tunnels.close();
 }
 
 /**
@@ -326,7 +321,7 @@ async function shutDown({
   // What was cut ends a moment later, and has its line in the log to write.
   const untilMs = performance.now() + cutExchangesWaitMs;
   while (open() > 0 && performance.now() < untilMs) await Bun.sleep(5);
-  closeForwarders(forwarders);
+  forwarders.tunnels.close();
   log.info("proxy", "stopped");
   sinks.close();
 }

@@ -14,7 +14,7 @@ const half = Math.max(1, Math.floor((descriptorsMax() * 0.9) / 2));
 
 export interface Forwarders {
   readonly forwarder: Forwarder;
-  /** for requests that ask for another protocol: these need connections of our own */
+  /** for requests that ask for another protocol: these need connections of our own; closing it closes all */
   readonly tunnels: Forwarder;
 }
 

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import type { Problem } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
-import { trustKey } from "../data/forward/http.ts";
+import { trustKey } from "../data/forward/trust.ts";
 import type { Plane } from "../data/plane.ts";
 import { compile, type CompileContext, type Compiled, type HealthTarget } from "../data/routing/compile.ts";
 import { readRuleFiles } from "../data/routing/load-rules.ts";
@@ -163,7 +163,7 @@ export class Reloader {
     plane.table = table;
     const members = table.routes.flatMap((route) => route.pool?.members ?? []);
     ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
-    plane.options.forwarder.sweep(new Set(table.routes.map((route) => trustKey(route.trust))));
+    plane.options.tunnels.sweep(new Set(table.routes.map((route) => trustKey(route.trust))));
     this.monitor.follow([...targets]);
     this.#tidyUp();
   }

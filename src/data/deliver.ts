@@ -2,7 +2,6 @@
 import { hasToken } from "../lib/fields.ts";
 import type { Exchange, PassedReply, Reply } from "./exchange.ts";
 import { Failure } from "./failure.ts";
-import type { Attempt } from "./forward/forwarder.ts";
 import { KeptBody } from "./forward/kept-body.ts";
 import { forwardWebSocket } from "./forward/upgrade.ts";
 import { refuse } from "./guards/guard.ts";
@@ -38,9 +37,10 @@ export async function deliver(
     return { ...reply, fields: applyEdits(reply.fields, route.responseEdits) };
   }
   const pool = route.pool!;
-  const malformed = asksForWebSocket(exchange) ? malformedUpgrade(exchange) : undefined;
+  const asked = asksForWebSocket(exchange);
+  const malformed = asked ? malformedUpgrade(exchange) : undefined;
   if (malformed) return malformed;
-  const websocket = exchange.acceptWebSocket !== undefined && asksForWebSocket(exchange);
+  const websocket = asked && exchange.acceptWebSocket !== undefined;
   // Whatever carries plain requests, a tunnel needs a connection of our own.
   const forwarder = exchange.upgrade === undefined ? plane.options.forwarder : plane.options.tunnels;
   const body = exchange.body && new KeptBody(exchange.body, route.retryBodyBytesMax);
@@ -54,14 +54,18 @@ export async function deliver(
     exchange.tries++;
     const beganMs = performance.now();
     member.health.beginTrial(beganMs);
-    let attempt: Attempt | undefined;
+    let replayed = false;
+    const again = () => {
+      if (!mayReplay(exchange, body)) return undefined;
+      replayed = true;
+      return { body: body?.attempt() };
+    };
     try {
       const sticky =
         route.stickySeconds > 0
           ? [stickyLine(pool, member, exchange.field("cookie"), route.stickySeconds, exchange.secure)]
           : [];
-      const again = () => (mayReplay(exchange, body) ? { body: body?.attempt() } : undefined);
-      attempt = { exchange, route, member, body: body?.attempt(), again, replayed: false };
+      const attempt = { exchange, route, member, body: body?.attempt(), again };
       const answer = websocket ? await forwardWebSocket(plane, attempt, sticky) : await forwarder.forward(attempt);
       exchange.upstreamMs = performance.now() - beganMs;
       member.health.succeeded();
@@ -86,7 +90,7 @@ export async function deliver(
       settle(plane, member, failure);
       if (!mayRepeat(plane, exchange, failure, body, tried.length, route, table)) break;
       // A lone member that dropped the connection is asked once more: there is no further one.
-      if (failure.code === "early_reset" && pool.members.length === 1 && exchange.tries === 1 && !attempt?.replayed) {
+      if (failure.code === "early_reset" && pool.members.length === 1 && exchange.tries === 1 && !replayed) {
         tried.length = 0;
       }
     }

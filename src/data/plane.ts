@@ -19,7 +19,7 @@ export interface Ending {
 
 export interface PlaneOptions {
   readonly forwarder: Forwarder;
-  /** carries requests that ask for another protocol */
+  /** carries requests that ask for another protocol; sweeping and closing it reaches the other forwarders too */
   readonly tunnels: Forwarder;
   readonly trustedProxies: AddressSet;
   /** our CDN-Loop id, made at start */

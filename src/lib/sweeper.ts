@@ -12,6 +12,10 @@ export class Sweeper {
   /** @param everyMs a timeout is noticed at most so much later */
   constructor(readonly everyMs: number) {}
 
+  get size(): number {
+    return this.#entries.size;
+  }
+
   add(entry: Swept): void {
     this.#entries.add(entry);
     if (this.#timer) return;

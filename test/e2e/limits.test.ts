@@ -1,7 +1,7 @@
 /** Bounds of the socket engine: connections, requests per connection, pipelined requests, header and idle timeouts. */
 import { describe, expect, test } from "bun:test";
 import net from "node:net";
-import { echo, startOrigin } from "../support/origins.ts";
+import { echo, startOrigin, startRawOrigin } from "../support/origins.ts";
 import { startProxy, until } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
@@ -163,4 +163,24 @@ test("the authority of an absolute-form target decides, and is the Host that goe
   const seen = JSON.parse(answer.body.slice(answer.body.indexOf("{"), answer.body.lastIndexOf("}") + 1));
   expect(seen).toMatchObject({ name: "b", target: "/x?y", headers: { host: "b.test" } });
   expect(a.requests).toHaveLength(0);
+});
+
+test("a tunnel counts towards max_upstream_connections while it lasts, and no longer", async () => {
+  await using up = await startRawOrigin((socket, data) => {
+    const ask = data.toString().startsWith("GET");
+    socket.write(ask ? "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhi" : data);
+  });
+  const limited = { ...socketEngines, max_upstream_connections: 1 };
+  await using proxy = await startProxy(rules(up.address, "healthcheck: false, timeouts: { connect: 0.05 }"), limited);
+  const upgrade = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+  for (let i = 0; i < 4; i++) {
+    // The one before is given back a moment after its client has left.
+    const socket = await until(async () => {
+      const client = net.connect(proxy.port, "127.0.0.1", () => client.write(upgrade));
+      const text = await new Promise<string>((resolve) => client.once("data", (data) => resolve(data.toString())));
+      return text.startsWith("HTTP/1.1 101") ? client : (client.destroy(), undefined);
+    }, "a tunnel");
+    expect((await raw(proxy.port, upgrade)).status).toBe(503);
+    socket.destroy();
+  }
 });

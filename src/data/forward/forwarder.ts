@@ -16,8 +16,6 @@ export interface Attempt {
    * answer; undefined when it may not be repeated (contract, section 14).
    */
   again(): { readonly body: Body | undefined } | undefined;
-  /** the forwarder has made use of that */
-  replayed: boolean;
 }
 
 export interface Forwarder {

@@ -11,6 +11,7 @@ import type { Trust } from "../routing/table.ts";
 import { wireOf, type Member } from "../upstream/pool.ts";
 import type { Attempt, Forwarder } from "./forwarder.ts";
 import { knock } from "./knock.ts";
+import { trustKey, warnUnverified } from "./trust.ts";
 import { StreamBody, streamOf } from "./stream-body.ts";
 
 /** BUN(1.4.4): fetch sends any method it does not know as GET; remove when it sends them as they are. */
@@ -45,7 +46,7 @@ export class FetchForwarder implements Forwarder {
     const tls = wire !== "http";
     if (member.health.state !== "up" && performance.now() - member.endpoint.heardMs > knockAfterMs)
       await knock(member.endpoint, route.timeouts.connectMs);
-    if (tls && !route.trust.verify) this.#warnUnverified(member);
+    if (tls && !route.trust.verify) warnUnverified(member.endpoint, this.options.log);
 
     const host = "unix" in address ? "localhost" : `${bracketed(address.host)}:${address.port}`;
     const url = `${tls ? "https" : "http"}://${host}${targetToUpstream(exchange, route)}`;
@@ -110,16 +111,6 @@ export class FetchForwarder implements Forwarder {
     this.#sessions.set(key, session);
     return session;
   }
-
-  #warnUnverified({ endpoint }: Member): void {
-    if (endpoint.warnedUnverified) return;
-    endpoint.warnedUnverified = true;
-    this.options.log(
-      "warn",
-      "upstream",
-      `${endpoint.name}: its certificate is not verified; set \`verify: true\` or \`ca_file\` to change that`,
-    );
-  }
 }
 
 /** @throws the Failure of a body that is cut */
@@ -135,11 +126,6 @@ function collect(body: Body): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 const plainSession = "plain";
-
-/** Connections are shared by what they were made with. */
-export function trustKey(trust: Trust): string {
-  return JSON.stringify([trust.verify, trust.ca ?? "", trust.serverName]);
-}
 
 /** Waits, bounded, for the first verdict about what a member speaks (B18). */
 export async function settleWire(member: Member): Promise<void> {

@@ -9,7 +9,8 @@ import type { Trust } from "../routing/table.ts";
 import { wireOf } from "../upstream/pool.ts";
 import type { Endpoint } from "../upstream/endpoint.ts";
 import { dial, type DialedSocket, type SocketEvents } from "../wire/dial.ts";
-import { settleWire, trustKey } from "./http.ts";
+import { settleWire } from "./http.ts";
+import { tlsOf, trustKey, warnUnverified } from "./trust.ts";
 import type { Attempt, Forwarder } from "./forwarder.ts";
 import { UpstreamConnection } from "./upstream-connection.ts";
 
@@ -27,7 +28,6 @@ export interface SocketForwarderOptions {
 
 /** Connections to one endpoint under one trust. */
 interface Site {
-  readonly key: string;
   /** LIFO: the newest first, so that the others age */
   readonly idle: UpstreamConnection[];
 }
@@ -38,12 +38,9 @@ export class SocketForwarder implements Forwarder {
   #idle = 0;
   #open = 0;
   #waiting: (() => void)[] = [];
-  /** connections dialled since the start */
-  dialled = 0;
+  readonly #idleClock = { sweep: (nowMs: number) => this.#sweepIdle(nowMs) };
 
-  constructor(readonly options: SocketForwarderOptions) {
-    this.#sweeper.add({ sweep: (nowMs) => this.#sweepIdle(nowMs) });
-  }
+  constructor(readonly options: SocketForwarderOptions) {}
 
   async forward(attempt: Attempt): Promise<Answer> {
     const { member, route } = attempt;
@@ -57,18 +54,17 @@ export class SocketForwarder implements Forwarder {
         `${endpoint.name} speaks only HTTP/2, which cannot be used for this request yet`,
       );
     const trust = wire === "https" ? route.trust : undefined;
-    if (trust && !trust.verify) this.#warnUnverified(endpoint);
-    const site = this.#site(endpoint, trust);
-    const kept = this.#takeIdle(site);
-    if (!kept) return (await this.#dial(site, endpoint, trust, route.timeouts.connectMs, attempt)).exchange(attempt);
+    if (trust && !trust.verify) warnUnverified(endpoint, this.options.log);
+    const key = trust ? `${endpoint.name} ${trustKey(trust)}` : `${endpoint.name} `;
+    const kept = this.#takeIdle(this.#site(key));
+    if (!kept) return (await this.#dial(key, endpoint, trust, route.timeouts.connectMs, attempt)).exchange(attempt);
     try {
       return await kept.exchange(attempt);
     } catch (error) {
       // An origin that closes idle connections is not unhealthy: one replay on a fresh one, if the request allows it.
       const again = (error as Failure).code === "early_reset" && !kept.heardSome ? attempt.again() : undefined;
-      if (again) attempt.replayed = true;
       if (!again) throw error;
-      const fresh = await this.#dial(site, endpoint, trust, route.timeouts.connectMs, attempt);
+      const fresh = await this.#dial(key, endpoint, trust, route.timeouts.connectMs, attempt);
       return fresh.exchange({ ...attempt, body: again.body });
     }
   }
@@ -88,21 +84,24 @@ export class SocketForwarder implements Forwarder {
     for (const site of this.#sites.values()) for (const connection of [...site.idle]) connection.shut();
   }
 
-  #site(endpoint: Endpoint, trust: Trust | undefined): Site {
-    const key = trust ? `${endpoint.name} ${trustKey(trust)}` : `${endpoint.name} `;
+  #site(key: string): Site {
     let site = this.#sites.get(key);
-    if (!site) this.#sites.set(key, (site = { key, idle: [] }));
+    if (!site) this.#sites.set(key, (site = { idle: [] }));
     return site;
   }
 
   #takeIdle(site: Site): UpstreamConnection | undefined {
     const connection = site.idle.pop();
-    if (connection) this.#idle--;
+    if (connection) this.#taken();
     return connection;
   }
 
+  #taken(): void {
+    if (--this.#idle === 0) this.#sweeper.delete(this.#idleClock);
+  }
+
   async #dial(
-    site: Site,
+    key: string,
     endpoint: Endpoint,
     trust: Trust | undefined,
     connectMs: number,
@@ -110,7 +109,6 @@ export class SocketForwarder implements Forwarder {
   ): Promise<UpstreamConnection> {
     await this.#room(connectMs);
     this.#open++;
-    this.dialled++;
     let connection: UpstreamConnection | undefined;
     try {
       const socket = await this.#connect(endpoint, trust, connectMs, attempt);
@@ -118,7 +116,7 @@ export class SocketForwarder implements Forwarder {
       connection = new UpstreamConnection(
         endpoint.name,
         socket,
-        { idle: (it) => this.#keep(site, it), gone: (it) => this.#gone(site, it) },
+        { idle: (it) => this.#keep(key, it), gone: (it) => this.#gone(key, it) },
         this.options.loopMark,
         (events) => (socket.data.events = events),
       );
@@ -142,12 +140,7 @@ export class SocketForwarder implements Forwarder {
     const { address, name } = endpoint;
     const gone = new AbortController();
     attempt.exchange.onClientGone(() => gone.abort());
-    const tls = trust && {
-      serverName: trust.serverName,
-      rejectUnauthorized: trust.verify,
-      ...(trust.ca !== undefined && { ca: trust.ca }),
-    };
-    const options = { ...(tls && { tls }), signal: gone.signal, events: deaf };
+    const options = { ...(trust && { tls: tlsOf(trust) }), signal: gone.signal, events: deaf };
     if ("unix" in address) return dial({ ...options, connect: address, connectMs });
     const deadlineMs = connectMs > 0 ? performance.now() + connectMs : Infinity;
     let last: Failure | undefined;
@@ -191,21 +184,23 @@ export class SocketForwarder implements Forwarder {
     throw new Failure("upstream_busy", `no upstream connection was free within ${connectMs / 1000} s`);
   }
 
-  #keep(site: Site, connection: UpstreamConnection): void {
+  /** By key: its site may have been forgotten while it was busy. */
+  #keep(key: string, connection: UpstreamConnection): void {
     connection.idleSinceMs = performance.now();
-    site.idle.push(connection);
-    this.#idle++;
+    this.#site(key).idle.push(connection);
+    if (this.#idle++ === 0) this.#sweeper.add(this.#idleClock);
     // Somebody waits for a place: an idle connection is one, as soon as it is closed.
     if (this.#waiting.length > 0) connection.shut();
   }
 
-  #gone(site: Site, connection: UpstreamConnection): void {
+  #gone(key: string, connection: UpstreamConnection): void {
     this.#sweeper.delete(connection);
     this.#open--;
-    const at = site.idle.indexOf(connection);
+    const idle = this.#sites.get(key)?.idle ?? [];
+    const at = idle.indexOf(connection);
     if (at >= 0) {
-      site.idle.splice(at, 1);
-      this.#idle--;
+      idle.splice(at, 1);
+      this.#taken();
     }
     this.#waiting.shift()?.();
   }
@@ -213,7 +208,8 @@ export class SocketForwarder implements Forwarder {
   #sweepIdle(nowMs: number): void {
     const keepMs = this.options.keepaliveMs();
     const most = this.options.idleMax();
-    for (const site of this.#sites.values()) {
+    for (const [key, site] of this.#sites) {
+      if (site.idle.length === 0) this.#sites.delete(key);
       // The oldest stand first.
       for (const connection of [...site.idle]) {
         const ageMs = nowMs - connection.idleSinceMs;
@@ -221,16 +217,6 @@ export class SocketForwarder implements Forwarder {
         if (ageMs > allowedMs) connection.shut();
       }
     }
-  }
-
-  #warnUnverified(endpoint: Endpoint): void {
-    if (endpoint.warnedUnverified) return;
-    endpoint.warnedUnverified = true;
-    this.options.log(
-      "warn",
-      "upstream",
-      `${endpoint.name}: its certificate is not verified; set \`verify: true\` or \`ca_file\` to change that`,
-    );
   }
 }
 

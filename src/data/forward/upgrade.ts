@@ -8,6 +8,7 @@ import type { Plane } from "../plane.ts";
 import { wireOf } from "../upstream/pool.ts";
 import type { Attempt } from "./forwarder.ts";
 import { settleWire } from "./http.ts";
+import { tlsOf } from "./trust.ts";
 import { openUpstreamWebSocket } from "./websocket.ts";
 
 /** Fields of the handshake itself; each hop makes its own. */
@@ -46,11 +47,7 @@ export async function forwardWebSocket(
   const opened = await openUpstreamWebSocket({
     connect: "unix" in address ? address : { hostname: address.host, port: address.port },
     ...(wire !== "http" && {
-      tls: {
-        serverName: trust.serverName,
-        rejectUnauthorized: trust.verify,
-        ...(trust.ca !== undefined && { ca: trust.ca }),
-      },
+      tls: tlsOf(trust),
     }),
     target: targetToUpstream(exchange, route),
     host: hostToUpstream(exchange, route, member.endpoint.name),

@@ -25,8 +25,6 @@ const limits = { headBytesMax: answerHeadBytesMax, linesMax: fieldLinesMax };
 
 export class UpstreamConnection implements SocketEvents, Swept {
   readonly out: Output;
-  /** requests sent */
-  uses = 0;
   idleSinceMs = 0;
   /** an upstream's `Keep-Alive: timeout=`, in ms; Infinity without */
   keepAliveMs = Infinity;
@@ -54,7 +52,6 @@ export class UpstreamConnection implements SocketEvents, Swept {
 
   /** Sends a request. @throws Failure; the connection is then closed */
   exchange(attempt: Attempt): Promise<Answer> {
-    this.uses++;
     this.#heardSome = false;
     return new Promise((resolve, reject) => {
       const call = (this.#call = new Call(this, attempt, resolve, reject));
@@ -95,10 +92,6 @@ export class UpstreamConnection implements SocketEvents, Swept {
   /** the answer of the exchange under way has begun */
   get heardSome(): boolean {
     return this.#heardSome;
-  }
-
-  get busy(): boolean {
-    return this.#call !== undefined;
   }
 
   // Events of the socket.
@@ -227,9 +220,16 @@ export class UpstreamConnection implements SocketEvents, Swept {
         transport: this.transport,
         out: this.out,
         early,
-        listen: (events) => this.handOver(events),
+        listen: (events) => this.handOver(new Lent(events, () => this.#returned())),
       }),
     );
+  }
+
+  /** The tunnel has ended: until now it counted as a connection of the pool. */
+  #returned(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.owner.gone(this);
   }
 
   // Used by the body.
@@ -255,6 +255,31 @@ export class UpstreamConnection implements SocketEvents, Swept {
 /** RFC 9110 7.8: the protocol switched to must be one that was offered. */
 function offersProtocol(offered: string, taken: string): boolean {
   return offered.split(",").some((token) => token.trim().toLowerCase() === taken.trim().toLowerCase());
+}
+
+/** The ears of a tunnel, and one who waits for its end. */
+class Lent implements SocketEvents {
+  constructor(
+    readonly events: SocketEvents,
+    readonly ended: () => void,
+  ) {}
+
+  data(chunk: Buffer<ArrayBuffer>): void {
+    this.events.data(chunk);
+  }
+
+  drain(): void {
+    this.events.drain();
+  }
+
+  end(): void {
+    this.events.end();
+  }
+
+  close(error: Error | undefined): void {
+    this.ended();
+    this.events.close(error);
+  }
 }
 
 /** One request on its way and the wait for its answer. */

@@ -6,7 +6,7 @@ import type { WebSocketAccept, WebSocketPeer } from "../exchange.ts";
 import type { DialedSocket } from "../wire/dial.ts";
 import { type Bytes, type FrameFault, FrameReader } from "../wire/websocket-frames.ts";
 import { FrameWriter } from "../wire/websocket-writer.ts";
-import { unwatch, watch } from "./websocket-sweep.ts";
+import { webSockets } from "./websocket-sweep.ts";
 
 /** bytes queued towards upstreams by all bridges: clients cannot be paused, so together they must stay within bounds */
 let queuedTogether = 0;
@@ -92,7 +92,7 @@ export class UpstreamWebSocket {
       end: () => this.upstreamFin(),
       close: (error) => this.upstreamSocketGone(error),
     };
-    watch(this);
+    webSockets.add(this);
   }
 
   /**
@@ -336,7 +336,7 @@ export class UpstreamWebSocket {
     const { onEnd } = this;
     this.onEnd = undefined;
     onEnd?.({ ...this.ended, bytesIn: this.bytesIn, bytesOut: this.bytesOut, messages: this.messages });
-    if (this.clientGone) unwatch(this);
+    if (this.clientGone) webSockets.delete(this);
   }
 }
 

@@ -58,8 +58,6 @@ export const guardKeys = {
   }),
 };
 
-export type UnmatchedStatus = 404 | 421 | 502 | 503;
-
 export const routingKeys = {
   unmatched_status: key("U", oneOf([404, 421, 502, 503]), {
     default: "404",

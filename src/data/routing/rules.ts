@@ -11,7 +11,6 @@ import { upstreamKeys } from "../upstream/rules.ts";
 import { discoveryKeys } from "./discovery-rules.ts";
 
 export const providerNames = ["file", "consul", "kubernetes"] as const;
-export type ProviderName = (typeof providerNames)[number];
 
 const provider = z
   .union(

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Failure } from "../../../src/data/failure.ts";
 import { openUpstreamWebSocket, type UpstreamWebSocketOptions } from "../../../src/data/forward/websocket.ts";
-import { watchedCount } from "../../../src/data/forward/websocket-sweep.ts";
+import { webSockets } from "../../../src/data/forward/websocket-sweep.ts";
 import { type Bridge, type NodeProcess, runClient, startBridge, startOrigin } from "../../support/websocket-bridge.ts";
 
 setDefaultTimeout(60_000);
@@ -408,6 +408,6 @@ describe("other wires", () => {
 
 test("nothing is left behind when all WebSockets have ended", async () => {
   const deadline = performance.now() + 25_000;
-  while (watchedCount() > 0 && performance.now() < deadline) await Bun.sleep(20);
-  expect(watchedCount()).toBe(0);
+  while (webSockets.size > 0 && performance.now() < deadline) await Bun.sleep(20);
+  expect(webSockets.size).toBe(0);
 });
