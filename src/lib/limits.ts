@@ -151,3 +151,15 @@ export const webSocketQueueShareBytes = MIB;
 export const hostsKnownMax = 1_024;
 /** After a reload the collector is called so much later, for all reloads in between together. */
 export const tidyAfterReloadMs = 2_000;
+/** File descriptors kept back from new clients, at most: for log files, health checks, look-ups and connections to upstreams. */
+export const descriptorsReservedMax = 64;
+/** How often it is looked whether a file can still be opened; so long may a full table cost CPU. */
+export const descriptorLookMs = 200;
+/** Connections turned away with 503 that are read on for a moment; more are closed at once. */
+export const turnedAwayMax = 256;
+/** What every new connection could cause is warned of once in so long. */
+export const warningEveryMs = 60_000;
+/** Largest Max-Forwards passed on (RFC 9110 7.6.2 lets each recipient choose its own): what any server reads as a number. */
+export const maxForwardsMax = 2 ** 31 - 1;
+/** Chunks up to this size are joined with what came in the same read: a copy is cheaper than a write. */
+export const joinedChunkBytesMax = 4 * KIB;
