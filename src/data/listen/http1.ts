@@ -30,6 +30,8 @@ export class Http1Connection implements SocketEvents, Swept {
   #exchange: Http1Exchange | undefined;
   #writer: ReplyWriter | undefined;
   #served = 0;
+  /** of the request before */
+  #host = "";
   /** when what the state waits for began, or last moved */
   #sinceMs = performance.now();
   #state: "idle" | "head" | "busy" | "linger" | "closed" = "idle";
@@ -118,7 +120,7 @@ export class Http1Connection implements SocketEvents, Swept {
 
   /** Something of the answer goes out. */
   moved(): void {
-    this.#sinceMs = performance.now();
+    this.#sinceMs = this.site.sweeper.dueMs;
   }
 
   /** Draining: an idle connection ends now, a busy one after its answer. */
@@ -173,13 +175,12 @@ export class Http1Connection implements SocketEvents, Swept {
   /** @returns false when more bytes are needed */
   #readHead(input: Buffer): boolean {
     const { headBytesMax } = this.site.options;
-    if (this.#state === "idle") {
-      this.#state = "head";
-      this.#sinceMs = performance.now();
-      this.#scanned = 0;
-    }
     const end = findHeadEnd(input, this.#scanned);
     if (end < 0) {
+      if (this.#state === "idle") {
+        this.#state = "head";
+        this.#sinceMs = performance.now();
+      }
       if (hasBareLineFeed(input, Math.max(0, this.#scanned - 1), input.length))
         return this.#refuse(400, "the request holds a bare line feed");
       this.#scanned = Math.max(0, input.length - 3);
@@ -197,28 +198,39 @@ export class Http1Connection implements SocketEvents, Swept {
     this.#state = "busy";
     this.#served++;
     const exchange = (this.#exchange = new Http1Exchange(this, head));
-    void this.#serve(exchange);
+    try {
+      this.site.options.handle(exchange);
+    } catch (error) {
+      exchange.fault(error);
+    }
     return true;
   }
 
-  async #serve(exchange: Http1Exchange): Promise<void> {
-    const { options } = this.site;
-    let reply: Reply | undefined;
-    try {
-      reply = await options.handle(exchange);
-    } catch (error) {
-      options.failed(error);
-      reply = refuse(500, "the proxy failed on this request");
-    }
-    // The client has left, or the connection became a tunnel.
-    if (this.#exchange !== exchange) {
-      reply?.passed?.body?.cancel();
-      return;
-    }
+  /** Answers the exchange; undefined when this connection became a tunnel. */
+  reply(exchange: Http1Exchange, reply: Reply | undefined): void {
+    // The client has left, or our own fault came behind the answer.
+    if (this.#exchange !== exchange || this.#writer) return void reply?.passed?.body?.cancel();
     if (!reply) return;
-    this.#sinceMs = performance.now();
+    this.moved();
     this.#writer = new ReplyWriter(this, exchange, reply, this.#mayGoOn(exchange));
-    this.#writer.begin();
+    try {
+      this.#writer.begin();
+    } catch (error) {
+      this.site.options.failed(error);
+      this.cut();
+    }
+  }
+
+  /** bytes[start, end) of the head as text: nearly always the Host of the request before. */
+  hostText(start: number, end: number): string {
+    const { bytes } = this.#head;
+    const { length } = this.#host;
+    if (end - start === length) {
+      let i = 0;
+      while (i < length && bytes[start + i] === this.#host.charCodeAt(i)) i++;
+      if (i === length) return this.#host;
+    }
+    return (this.#host = bytes.toString("latin1", start, end));
   }
 
   /** Whether another request may follow on this connection. */
@@ -236,7 +248,7 @@ export class Http1Connection implements SocketEvents, Swept {
     const unread = exchange.body !== undefined && !exchange.body.finish();
     if (!goOn || unread) return this.#leave(unread);
     this.#state = "idle";
-    this.#sinceMs = performance.now();
+    this.moved();
     this.unpause();
     if (this.#finished) return this.shut();
     if (this.#input) this.#read();
