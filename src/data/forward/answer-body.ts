@@ -1,4 +1,6 @@
 /** The body of an answer on a connection of ours: pushed as it arrives; pausing it pauses the connection. */
+import { releasedBytesMin } from "../../lib/limits.ts";
+import { release } from "../../lib/release.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
 import { Failure } from "../failure.ts";
 import { ChunkedReader } from "../wire/chunked.ts";
@@ -43,7 +45,10 @@ export class AnswerBody implements Body {
     const end = at + this.length;
     if (this.kind !== "length" || !input || input.length < end || this.length > out.room) return false;
     out.copy(input, at, end);
-    this.connection.consumed(end, input.length);
+    const { length } = input;
+    this.connection.consumed(end, length);
+    // Whoever copies the body has copied the head before.
+    if (end === length && length >= releasedBytesMin) release(input);
     this.#over = true;
     this.connection.finish();
     return true;

@@ -2,7 +2,7 @@
  * Output: bytes on their way out of one connection. What belongs together is composed in one buffer and written once
  * (a write costs more than all our code, bun-facts 7); what the kernel does not take is kept and finished on `drain`.
  */
-import { outputBufferBytes } from "../../lib/limits.ts";
+import { copiedChunkBytesMax, outputBufferBytes } from "../../lib/limits.ts";
 import type { Transport } from "./transport.ts";
 
 /** A method of Bun's and Node's Buffers that their types leave out: half the price of `write(text, at, "latin1")`. */
@@ -54,24 +54,18 @@ export class Output {
   }
 
   /**
-   * Appends a chunk that stays unchanged: copied while it fits beside what is composed, else sent without a copy.
+   * Appends a chunk that stays unchanged: beside what is composed it is copied, while that costs less than a write of its
+   * own; else it is sent as it is.
    */
   chunk(bytes: Uint8Array): void {
-    if (bytes.length <= outputBufferBytes - this.#length) {
-      this.#buffer ??= take();
-      this.#buffer.set(bytes, this.#length);
-      this.#length += bytes.length;
+    const { length } = bytes;
+    if (this.#length > 0 && length <= copiedChunkBytesMax && length <= outputBufferBytes - this.#length) {
+      this.#buffer!.set(bytes, this.#length);
+      this.#length += length;
       return;
     }
     this.flush();
     this.#send(bytes);
-  }
-
-  /** Sends a chunk that stays unchanged, at once and without a copy. @returns true when nothing is queued */
-  pass(bytes: Uint8Array): boolean {
-    if (this.#buffer) this.flush();
-    this.#send(bytes);
-    return this.queuedBytes === 0;
   }
 
   /** Forgets what was composed and not written yet. @returns false when some of it is gone already */
