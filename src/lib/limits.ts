@@ -119,6 +119,8 @@ export const outputBufferBytes = 64 * KIB;
 export const copiedChunkBytesMax = 32 * KIB;
 /** Smaller chunks are left to the garbage collector: giving their memory back costs more than it saves. */
 export const releasedBytesMin = 4 * KIB;
+/** Parsed heads kept for the next requests; a burst makes its own. */
+export const spareHeadsMax = 256;
 /** How often connections are looked over for timeouts. */
 export const sweepMs = 200;
 /** Idle upstream connections above `upstream_keepalive_pool_size` are closed at this age, never at once. */

@@ -21,7 +21,11 @@ import type { Attempt } from "./forwarder.ts";
 /** An exchange that still has the bytes of its head. */
 export interface RawExchange extends Exchange {
   readonly head: RequestHead;
-  readonly connection: { said: Said | undefined };
+  readonly connection: {
+    said: Said | undefined;
+    /** it has asked before */
+    readonly again: boolean;
+  };
 }
 
 /** What was added to the request before on this connection: nearly always the same again. */
@@ -68,8 +72,14 @@ function writeRaw(
   copyLines(out, exchange, head, requestEdits, keepsHost, asItCame ? head.methodStart : -1);
   const ending = tailOf(exchange, head, body?.length);
   const { connection, authority } = exchange;
-  if (exchange.trusted || requestEdits.drop.has("x-request-id") || exchange.field("cdn-loop") !== undefined) {
-    for (const [name, value] of saidOfClient(exchange, route, loopMark)) out.text(`${name}: ${value}\r\n`);
+  // What is prepared serves the second request of a connection and those behind it.
+  if (
+    !connection.again ||
+    exchange.trusted ||
+    requestEdits.drop.has("x-request-id") ||
+    exchange.field("cdn-loop") !== undefined
+  ) {
+    out.text(joined(saidOfClient(exchange, route, loopMark)));
     out.copy(requestEdits.bytes, 0, requestEdits.bytes.length);
     return out.text(`${ending}\r\n`);
   }

@@ -44,30 +44,28 @@ export function fieldsToUpstream(exchange: Exchange, route: Route, loopMark: str
 
 /** What we say about the client, whatever it said itself; rules that set or remove such a name win. */
 export function saidOfClient(exchange: Exchange, route: Route, loopMark: string): FieldLine[] {
-  const fields: FieldLine[] = [];
-  const { drop } = route.requestEdits;
-  const add = (name: string, value: string) => {
-    if (value !== "" && !drop.has(name.toLowerCase())) fields.push([name, value]);
-  };
-  const sent = (name: string) => (exchange.trusted ? exchange.field(name) : undefined);
-  const chain = sent("x-forwarded-for");
-  add(
-    "X-Forwarded-For",
-    chain === undefined || chain.trim() === ""
-      ? exchange.peer
-      : exchange.peer === ""
-        ? chain
-        : `${chain}, ${exchange.peer}`,
-  );
-  add("X-Forwarded-Proto", sent("x-forwarded-proto") ?? (exchange.secure ? "https" : "http"));
-  add("X-Forwarded-Host", sent("x-forwarded-host") ?? exchange.authority ?? "");
-  add("X-Forwarded-Port", sent("x-forwarded-port") ?? (exchange.hostPort || String(exchange.localPort)));
-  add("X-Forwarded-Prefix", prefixOf(route) || (sent("x-forwarded-prefix") ?? ""));
-  add("X-Real-IP", exchange.client);
-  add("X-Request-Id", exchange.id);
+  const { trusted, peer } = exchange;
+  const chain = trusted ? exchange.field("x-forwarded-for") : undefined;
   const loops = exchange.field("cdn-loop");
-  add("CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`);
-  return fields;
+  const fields: FieldLine[] = [
+    ["X-Forwarded-For", chain === undefined || chain.trim() === "" ? peer : peer === "" ? chain : `${chain}, ${peer}`],
+    ["X-Forwarded-Proto", sent(exchange, "x-forwarded-proto") ?? (exchange.secure ? "https" : "http")],
+    ["X-Forwarded-Host", sent(exchange, "x-forwarded-host") ?? exchange.authority ?? ""],
+    [
+      "X-Forwarded-Port",
+      sent(exchange, "x-forwarded-port") ?? (exchange.hostPort === "" ? String(exchange.localPort) : exchange.hostPort),
+    ],
+    ["X-Forwarded-Prefix", prefixOf(route) || (sent(exchange, "x-forwarded-prefix") ?? "")],
+    ["X-Real-IP", exchange.client],
+    ["X-Request-Id", exchange.id],
+    ["CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`],
+  ];
+  const { drop } = route.requestEdits;
+  return fields.filter(([name, value]) => value !== "" && (drop.size === 0 || !drop.has(name.toLowerCase())));
+}
+
+function sent(exchange: Exchange, name: string): string | undefined {
+  return exchange.trusted ? exchange.field(name) : undefined;
 }
 
 /** The Host of the upstream request: a rule's, the client's, or (HTTP/1.0 without one) the server's address. */

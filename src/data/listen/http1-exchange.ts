@@ -23,7 +23,8 @@ export class Http1Exchange extends Exchange {
 
   constructor(
     readonly connection: Http1Connection,
-    readonly head: RequestHead,
+    /** an empty one when this is over */
+    public head: RequestHead,
   ) {
     super();
     this.method = head.method();

@@ -2,7 +2,7 @@
  * One client connection in HTTP/1.1 (RFC 9112): requests are read strictly, one exchange at a time; what follows on the
  * connection waits. No timer, promise or closure of its own for a plain request: timeouts are swept.
  */
-import { fieldLinesMax, halfClosedMs, lingerBytesMax, lingerMs, pipelinedBytesMax } from "../../lib/limits.ts";
+import { fieldLinesMax, halfClosedMs, lingerBytesMax, lingerMs, pipelinedBytesMax, spareHeadsMax } from "../../lib/limits.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { FieldLine } from "../body.ts";
 import type { Answer, Reply } from "../exchange.ts";
@@ -19,11 +19,24 @@ import { ReplyWriter } from "./reply-writer.ts";
 import type { Site } from "./socket.ts";
 import { splice } from "./splice.ts";
 
+/** Heads to read into: an idle connection needs none. One goes back only when its exchange was answered in order. */
+const heads: RequestHead[] = [];
+/** what an exchange holds when it is over */
+const spentHead = new RequestHead();
+
+function takeHead(): RequestHead {
+  return heads.pop() ?? new RequestHead();
+}
+
+function giveHead(head: RequestHead): void {
+  if (heads.length < spareHeadsMax && head.lines.length <= 4 * 64) heads.push(head);
+}
+
 export class Http1Connection implements SocketEvents, Swept {
   readonly out: Output;
   #input: Buffer | undefined;
   #scanned = 0;
-  readonly #head = new RequestHead();
+  #head: RequestHead | undefined;
   readonly #limits: RequestLimits;
   /** kept by the request writer */
   said: Said | undefined;
@@ -33,7 +46,7 @@ export class Http1Connection implements SocketEvents, Swept {
   /** of the request before */
   #host = "";
   /** when what the state waits for began, or last moved */
-  #sinceMs = performance.now();
+  #sinceMs: number;
   #state: "idle" | "head" | "busy" | "linger" | "closed" = "idle";
   #paused = false;
   #processing = false;
@@ -49,8 +62,13 @@ export class Http1Connection implements SocketEvents, Swept {
     readonly handOver: (events: SocketEvents) => void,
   ) {
     this.out = new Output(transport);
+    this.#sinceMs = site.sweeper.dueMs || performance.now();
     const { headBytesMax } = site.options;
     this.#limits = { targetBytesMax: headBytesMax, headBytesMax, linesMax: fieldLinesMax };
+  }
+
+  get again(): boolean {
+    return this.#served > 1;
   }
 
   get busy(): boolean {
@@ -190,7 +208,7 @@ export class Http1Connection implements SocketEvents, Swept {
       }
       return false;
     }
-    const head = this.#head;
+    const head = (this.#head ??= takeHead());
     const status = parseRequestHead(head, input, 0, end, this.#limits);
     if (status !== 0) return this.#refuse(status, head.reason);
     this.consumed(end, input.length);
@@ -223,7 +241,7 @@ export class Http1Connection implements SocketEvents, Swept {
 
   /** bytes[start, end) of the head as text: nearly always the Host of the request before. */
   hostText(start: number, end: number): string {
-    const { bytes } = this.#head;
+    const { bytes } = this.#head!;
     const { length } = this.#host;
     if (end - start === length) {
       let i = 0;
@@ -246,6 +264,9 @@ export class Http1Connection implements SocketEvents, Swept {
     this.#exchange = undefined;
     this.#writer = undefined;
     const unread = exchange.body !== undefined && !exchange.body.finish();
+    exchange.head = spentHead;
+    giveHead(this.#head!);
+    this.#head = undefined;
     if (!goOn || unread) return this.#leave(unread);
     this.#state = "idle";
     this.moved();
