@@ -44,24 +44,25 @@ export function fieldsToUpstream(exchange: Exchange, route: Route, loopMark: str
 
 /** What we say about the client, whatever it said itself; rules that set or remove such a name win. */
 export function saidOfClient(exchange: Exchange, route: Route, loopMark: string): FieldLine[] {
-  const { trusted, peer } = exchange;
-  const chain = trusted ? exchange.field("x-forwarded-for") : undefined;
+  const { peer, client } = exchange;
+  const chain = sent(exchange, "x-forwarded-for");
+  const prefix = prefixOf(route) || (sent(exchange, "x-forwarded-prefix") ?? "");
+  const host = sent(exchange, "x-forwarded-host") ?? exchange.authority ?? "";
   const loops = exchange.field("cdn-loop");
-  const fields: FieldLine[] = [
-    ["X-Forwarded-For", chain === undefined || chain.trim() === "" ? peer : peer === "" ? chain : `${chain}, ${peer}`],
-    ["X-Forwarded-Proto", sent(exchange, "x-forwarded-proto") ?? (exchange.secure ? "https" : "http")],
-    ["X-Forwarded-Host", sent(exchange, "x-forwarded-host") ?? exchange.authority ?? ""],
-    [
-      "X-Forwarded-Port",
-      sent(exchange, "x-forwarded-port") ?? (exchange.hostPort === "" ? String(exchange.localPort) : exchange.hostPort),
-    ],
-    ["X-Forwarded-Prefix", prefixOf(route) || (sent(exchange, "x-forwarded-prefix") ?? "")],
-    ["X-Real-IP", exchange.client],
-    ["X-Request-Id", exchange.id],
-    ["CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`],
-  ];
+  const fields: FieldLine[] = [];
+  if (chain !== undefined && chain.trim() !== "")
+    fields.push(["X-Forwarded-For", peer === "" ? chain : `${chain}, ${peer}`]);
+  else if (peer !== "") fields.push(["X-Forwarded-For", peer]);
+  fields.push(["X-Forwarded-Proto", sent(exchange, "x-forwarded-proto") ?? (exchange.secure ? "https" : "http")]);
+  if (host !== "") fields.push(["X-Forwarded-Host", host]);
+  const port = sent(exchange, "x-forwarded-port") ?? exchange.hostPort;
+  fields.push(["X-Forwarded-Port", port === "" ? String(exchange.localPort) : port]);
+  if (prefix !== "") fields.push(["X-Forwarded-Prefix", prefix]);
+  if (client !== "") fields.push(["X-Real-IP", client]);
+  fields.push(["X-Request-Id", exchange.id]);
+  fields.push(["CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`]);
   const { drop } = route.requestEdits;
-  return fields.filter(([name, value]) => value !== "" && (drop.size === 0 || !drop.has(name.toLowerCase())));
+  return drop.size === 0 ? fields : fields.filter(([name]) => !drop.has(name.toLowerCase()));
 }
 
 function sent(exchange: Exchange, name: string): string | undefined {

@@ -2,7 +2,14 @@
  * One client connection in HTTP/1.1 (RFC 9112): requests are read strictly, one exchange at a time; what follows on the
  * connection waits. No timer, promise or closure of its own for a plain request: timeouts are swept.
  */
-import { fieldLinesMax, halfClosedMs, lingerBytesMax, lingerMs, pipelinedBytesMax, spareHeadsMax } from "../../lib/limits.ts";
+import {
+  fieldLinesMax,
+  halfClosedMs,
+  lingerBytesMax,
+  lingerMs,
+  pipelinedBytesMax,
+  spareHeadsMax,
+} from "../../lib/limits.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { FieldLine } from "../body.ts";
 import type { Answer, Reply } from "../exchange.ts";
@@ -23,6 +30,15 @@ import { splice } from "./splice.ts";
 const heads: RequestHead[] = [];
 /** what an exchange holds when it is over */
 const spentHead = new RequestHead();
+
+let limits: RequestLimits = { targetBytesMax: 0, headBytesMax: 0, linesMax: fieldLinesMax };
+
+/** One object for all connections: the bound is the same for all listeners of a process. */
+function limitsOf(headBytesMax: number): RequestLimits {
+  if (limits.headBytesMax !== headBytesMax)
+    limits = { targetBytesMax: headBytesMax, headBytesMax, linesMax: fieldLinesMax };
+  return limits;
+}
 
 function takeHead(): RequestHead {
   return heads.pop() ?? new RequestHead();
@@ -63,8 +79,7 @@ export class Http1Connection implements SocketEvents, Swept {
   ) {
     this.out = new Output(transport);
     this.#sinceMs = site.sweeper.dueMs || performance.now();
-    const { headBytesMax } = site.options;
-    this.#limits = { targetBytesMax: headBytesMax, headBytesMax, linesMax: fieldLinesMax };
+    this.#limits = limitsOf(site.options.headBytesMax);
   }
 
   get again(): boolean {

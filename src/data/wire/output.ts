@@ -20,7 +20,8 @@ export class Output {
   queuedBytes = 0;
   #buffer: OutputBuffer | undefined;
   #length = 0;
-  #queue: Uint8Array[] = [];
+  /** none while the kernel takes everything */
+  #queue: Uint8Array[] | undefined;
 
   constructor(readonly transport: Transport) {}
 
@@ -99,20 +100,21 @@ export class Output {
 
   /** The transport takes bytes again. @returns true when nothing is queued any more */
   drain(): boolean {
-    while (this.#queue.length > 0) {
-      const chunk = this.#queue[0]!;
+    const queue = this.#queue;
+    while (queue && queue.length > 0) {
+      const chunk = queue[0]!;
       const taken = this.transport.write(chunk);
       if (taken < 0) {
-        this.#queue = [];
+        queue.length = 0;
         this.queuedBytes = 0;
         return true;
       }
       this.queuedBytes -= taken;
       if (taken < chunk.length) {
-        this.#queue[0] = chunk.subarray(taken);
+        queue[0] = chunk.subarray(taken);
         return false;
       }
-      this.#queue.shift();
+      queue.shift();
     }
     return true;
   }
@@ -126,7 +128,7 @@ export class Output {
   }
 
   #keep(bytes: Uint8Array): void {
-    this.#queue.push(bytes);
+    (this.#queue ??= []).push(bytes);
     this.queuedBytes += bytes.length;
   }
 }
