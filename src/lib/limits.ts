@@ -121,6 +121,8 @@ export const copiedChunkBytesMax = 32 * KIB;
 export const releasedBytesMin = 4 * KIB;
 /** Parsed heads kept for the next requests; a burst makes its own. */
 export const spareHeadsMax = 256;
+/** An upstream that does not answer `Expect: 100-continue` gets the body after this, as from curl. */
+export const continueWaitMs = 1_000;
 /** How often connections are looked over for timeouts. */
 export const sweepMs = 200;
 /** Idle upstream connections above `upstream_keepalive_pool_size` are closed at this age, never at once. */

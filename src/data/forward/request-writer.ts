@@ -1,5 +1,5 @@
 /** Writes the head of a request to an upstream: byte ranges of the client's own lines, then what we add. */
-import type { FieldLine } from "../body.ts";
+import type { Body, FieldLine } from "../body.ts";
 import type { Exchange } from "../exchange.ts";
 import { hopByHop, nominatedBy } from "../../lib/fields.ts";
 import type { HeaderEdits } from "../headers/edits.ts";
@@ -70,7 +70,7 @@ function writeRaw(
     if (!keepsHost) out.text(`Host: ${hostToUpstream(exchange, route, member.endpoint.name)}\r\n`);
   }
   copyLines(out, exchange, head, requestEdits, keepsHost, asItCame ? head.methodStart : -1);
-  const ending = tailOf(exchange, head, body?.length);
+  const ending = tailOf(exchange, head, body);
   const { connection, authority } = exchange;
   // What is prepared serves the second request of a connection and those behind it.
   if (
@@ -113,8 +113,8 @@ function joined(lines: readonly FieldLine[]): string {
   return text;
 }
 
-/** The lines that belong to this hop and this message; "" for nearly every request. @param length of the body, -1 = unknown */
-function tailOf(exchange: RawExchange, head: RequestHead, length: number | undefined): string {
+/** The lines that belong to this hop and this message; "" for nearly every request. */
+function tailOf(exchange: RawExchange, head: RequestHead, body: Body | undefined): string {
   const upgrade = head.upgrade ? exchange.upgrade : undefined;
   const hop =
     upgrade !== undefined
@@ -122,7 +122,8 @@ function tailOf(exchange: RawExchange, head: RequestHead, length: number | undef
       : head.teTrailers
         ? "Connection: TE\r\nTE: trailers\r\n"
         : "";
-  return hop + framing(exchange.method, length);
+  const expect = body?.expectsContinue ? "Expect: 100-continue\r\n" : "";
+  return hop + expect + framing(exchange.method, body?.length);
 }
 
 function framing(method: string, length: number | undefined): string {

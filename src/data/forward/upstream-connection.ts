@@ -1,5 +1,5 @@
 /** One HTTP/1.1 connection to an upstream: sends a request at a time and reads its answer, strictly. */
-import { answerHeadBytesMax, fieldLinesMax, interimAnswersMax } from "../../lib/limits.ts";
+import { answerHeadBytesMax, continueWaitMs, fieldLinesMax, interimAnswersMax } from "../../lib/limits.ts";
 import { trailerLines } from "../../lib/fields.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
@@ -52,6 +52,8 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
   #sent = false;
   #sentMs = 0;
   #upload: Upload | undefined;
+  /** the body waits for the upstream's 100 */
+  #holding = false;
   #answer: SocketAnswer | undefined;
   #body: AnswerBody | undefined;
   /** the peer sends no more: this connection is not for another exchange */
@@ -81,7 +83,9 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
     writeRequestHead(this.out, attempt, this.loopMark);
     if (attempt.body) {
       this.#upload = new Upload(this, attempt.body);
-      this.#upload.begin();
+      this.#holding = attempt.body.expectsContinue === true;
+      // Its first bytes go with the head.
+      if (!this.#holding) this.#upload.begin();
     } else {
       this.#sent = true;
       this.#sentMs = nowMs;
@@ -136,7 +140,7 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
   drain(): void {
     if (!this.out.drain()) return;
     this.heardMs = performance.now();
-    this.#upload?.resume();
+    if (!this.#holding) this.#upload?.resume();
   }
 
   end(): void {
@@ -159,12 +163,23 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
   }
 
   #sweepWaiting(nowMs: number, { firstByteMs, idleMs }: Timeouts): void {
+    if (this.#holding) {
+      // RFC 9110 10.1.1: an upstream that knows no 100 must not be waited for.
+      if (nowMs - this.heardMs > continueWaitMs) this.#goOn();
+      return;
+    }
     if (this.#sent && this.out.queuedBytes === 0) {
       if (firstByteMs > 0 && nowMs - this.#sentMs > firstByteMs)
         this.fail(new Failure("first_byte_timeout", `${this.name} did not answer within ${firstByteMs / 1000} s`));
     } else if (idleMs > 0 && this.out.queuedBytes > 0 && nowMs - this.heardMs > idleMs) {
       this.fail(new Failure("first_byte_timeout", `${this.name} took nothing of the request for ${idleMs / 1000} s`));
     }
+  }
+
+  #goOn(): void {
+    this.#holding = false;
+    this.#upload!.begin();
+    this.out.flush();
   }
 
   // The answer.
@@ -183,7 +198,10 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
       if (head.status === 101) return this.#switch(attempt, head);
       if (++interim > interimAnswersMax)
         return this.fail(new Failure("bad_answer", `${this.name} sent more than ${interimAnswersMax} interim answers`));
-      attempt.exchange.interim?.(new SocketAnswer(head, undefined));
+      if (head.status !== 100) attempt.exchange.interim?.(new SocketAnswer(head, undefined));
+      // The 100 for the client is sent when its body is asked for.
+      else if (this.#holding) this.#goOn();
+      if (this.closed) return;
       if (this.at === input.length) return this.consumed(this.at, this.at);
     }
   }
@@ -286,6 +304,7 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
     this.#attempt?.exchange.attend(undefined);
     this.#attempt = undefined;
     this.#waiting = false;
+    this.#holding = false;
     this.#upload = undefined;
     this.#answer = undefined;
     this.#body = undefined;

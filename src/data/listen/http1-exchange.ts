@@ -88,8 +88,8 @@ export class Http1Exchange extends Exchange {
   }
 
   override interim(answer: Answer): void {
-    // We answer Expect ourselves, and HTTP/1.0 knows no interim answers (RFC 9110 15.2).
-    if (answer.status === 100 || this.head.minor === 0 || this.isGone) return;
+    // HTTP/1.0 knows no interim answers (RFC 9110 15.2).
+    if (this.head.minor === 0 || this.isGone) return;
     const { out } = this.connection;
     out.text(`HTTP/1.1 ${answer.status} ${answer.reason}\r\n`);
     copyFields(

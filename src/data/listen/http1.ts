@@ -269,6 +269,8 @@ export class Http1Connection implements SocketEvents, Swept {
   /** Whether another request may follow on this connection. */
   #mayGoOn(exchange: Http1Exchange): boolean {
     const most = this.site.options.requestsMax();
+    // A body that was never asked for may come nevertheless, or not: the connection cannot be read on.
+    if (exchange.body?.expectsContinue) return false;
     return exchange.keepAlive && !this.site.draining && (most === 0 || this.#served < most);
   }
 
