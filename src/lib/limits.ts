@@ -115,6 +115,14 @@ export const webSocketRefusalWaitMs = 5_000;
 export const distinctFaultsMax = 200;
 /** One write of the byte engines: a head and the first bytes of its body. */
 export const outputBufferBytes = 64 * KIB;
+/** A chunk up to this is copied beside what is composed: cheaper than a write of its own (bun-facts 7: 3 to 4 µs). */
+export const copiedChunkBytesMax = 32 * KIB;
+/** Smaller chunks are left to the garbage collector: giving their memory back costs more than it saves. */
+export const releasedBytesMin = 4 * KIB;
+/** Parsed heads kept for the next requests; a burst makes its own. */
+export const spareHeadsMax = 256;
+/** An upstream that does not answer `Expect: 100-continue` gets the body after this, as from curl. */
+export const continueWaitMs = 1_000;
 /** How often connections are looked over for timeouts. */
 export const sweepMs = 200;
 /** Idle upstream connections above `upstream_keepalive_pool_size` are closed at this age, never at once. */
