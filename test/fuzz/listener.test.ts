@@ -54,7 +54,10 @@ describe("found by it", () => {
     expect(await answeredBehindFin(bytes)).toEqual(["/up"]);
   });
 
-  test("an answer to what is no request is written to its end before the connection is closed", () => {
+  test.each([
+    ["still sends", "shutdown"],
+    ["has closed its sending side by then", "end"],
+  ])("an answer to what is no request is written to its end, to a client that %s", (how, then) => {
     const did: string[] = [];
     let full = true;
     const transport: Transport = {
@@ -71,10 +74,11 @@ describe("found by it", () => {
     const site = siteOf({ handle() {}, ended() {}, failed() {}, gone() {} });
     const connection = new Http1Connection(transport, "127.0.0.1", site, () => {});
     connection.data(Buffer.from("no request\r\n\r\n"));
-    expect(did).toEqual(["write: full"]);
+    if (then === "end") connection.end();
+    expect(did, how).toEqual(["write: full"]);
     full = false;
     connection.drain();
-    expect(did).toEqual(["write: full", "write", "shutdown"]);
+    expect(did).toEqual(["write: full", "write", then]);
   });
 });
 
