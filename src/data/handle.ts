@@ -9,6 +9,7 @@ import { forwardedHopsMax, requestIdCharsMax } from "../lib/limits.ts";
 import { deliver } from "./deliver.ts";
 import type { Exchange, Reply } from "./exchange.ts";
 import { refuse } from "./guards/guard.ts";
+import { addHsts } from "./headers/hsts.ts";
 import { redactTarget } from "./observe/redact.ts";
 import type { Plane } from "./plane.ts";
 import { readAuthority } from "./routing/host.ts";
@@ -89,6 +90,7 @@ function arrive(table: Table, exchange: Exchange): Route | Reply {
 
 /** Every reply leaves through here: our own ones get the request id and their one log line. */
 function close(plane: Plane, exchange: Exchange, reply: Reply, deniedBy: string): Reply {
+  if (exchange.secure && exchange.route?.hsts !== undefined) addHsts(reply, exchange.route.hsts);
   if (reply.passed) return reply;
   exchange.deniedBy = deniedBy;
   reply.fields.push(["X-Request-Id", exchange.id]);

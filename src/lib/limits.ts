@@ -151,3 +151,18 @@ export const webSocketQueueShareBytes = MIB;
 export const hostsKnownMax = 1_024;
 /** After a reload the collector is called so much later, for all reloads in between together. */
 export const tidyAfterReloadMs = 2_000;
+/** TLS contexts kept by one listener; one holds about 30 KiB, and is made anew in a millisecond. */
+export const tlsContextsMax = 1_024;
+/**
+ * Handshakes that have not told a name yet, and so cannot be paced; above it the oldest is closed. Twice the backlog of a
+ * listening socket, so that a burst of good clients stays below.
+ */
+export const handshakesUnnamedMax = 1_024;
+/** TLS sessions kept to resume connections to upstreams. */
+export const upstreamSessionsMax = 1_024;
+/** The listener of Bun.serve that goes still accepts what the kernel has queued for it; then it drains. */
+export const tlsSwapOverlapMs = 200;
+/** Certificates on Bun.serve change at most this often: each change costs the clients their kept connections. */
+export const tlsSwapEveryMs = 500;
+/** Listeners of Bun.serve that drain at the same time; above it the oldest is cut. */
+export const tlsListenersOldMax = 8;

@@ -64,6 +64,11 @@ export function saidOfClient(exchange: Exchange, route: Route, loopMark: string)
   add("X-Forwarded-Port", sent("x-forwarded-port") ?? (exchange.hostPort || String(exchange.localPort)));
   add("X-Forwarded-Prefix", prefixOf(route) || (sent("x-forwarded-prefix") ?? ""));
   add("X-Real-IP", exchange.client);
+  const certificate = exchange.secured?.client;
+  if (certificate) {
+    add("Client-Cert", certificate.field);
+    add("X-Client-Subject", certificate.subject);
+  }
   add("X-Request-Id", exchange.id);
   const loops = exchange.field("cdn-loop");
   add("CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`);

@@ -3,6 +3,7 @@ import { passableUpgrade } from "../../lib/fields.ts";
 import type { FieldLine } from "../body.ts";
 import { Exchange, type Answer, type FieldVisitor } from "../exchange.ts";
 import { copyFields, type HeaderEdits } from "../headers/edits.ts";
+import type { Secured } from "../tls/secured.ts";
 import type { RequestHead } from "../wire/request-head.ts";
 import type { Http1Connection } from "./http1.ts";
 import { RequestBody } from "./request-body.ts";
@@ -11,7 +12,6 @@ export class Http1Exchange extends Exchange {
   readonly method: string;
   readonly target: string;
   readonly version: "HTTP/1.0" | "HTTP/1.1";
-  readonly secure = false;
   readonly authority: string | undefined;
   readonly body: RequestBody | undefined;
   readonly keepAlive: boolean;
@@ -34,6 +34,14 @@ export class Http1Exchange extends Exchange {
         : head.field("host");
     this.keepAlive = head.keepAlive;
     if (head.chunked || head.contentLength > 0) this.body = new RequestBody(connection, head);
+  }
+
+  get secure(): boolean {
+    return this.connection.secured !== undefined;
+  }
+
+  override get secured(): Secured | undefined {
+    return this.connection.secured;
   }
 
   get peer(): string {

@@ -1,7 +1,7 @@
 /** The listener engine `socket`: Bun.listen, with our own HTTP/1.1 on each connection. */
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { sweepMs } from "../../lib/limits.ts";
-import { Sweeper } from "../../lib/sweeper.ts";
+import { Sweeper, type Swept } from "../../lib/sweeper.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { visible, type ClientTimeouts, type Listener, type ListenerOptions } from "./listener.ts";
 import { Http1Connection } from "./http1.ts";
@@ -13,17 +13,32 @@ export interface SocketListenerOptions extends ListenerOptions {
   requestsMax(): number;
   /** connections per process; 0 = no bound */
   connectionsMax(): number;
+  /** of all listeners of this process */
+  readonly census: Census;
   log(level: "warn" | "debug", target: string, text: string): void;
+}
+
+/** Counts the connections of all listeners together. */
+export interface Census {
+  connections: number;
+}
+
+/** One client connection, whatever it speaks. */
+export interface ClientConnection extends SocketEvents, Swept {
+  /** it has an exchange or a tunnel under way */
+  readonly busy: boolean;
+  drainNow(): void;
+  cut(): void;
 }
 
 /** What the connections of one listener share. */
 export interface Site {
   readonly options: SocketListenerOptions;
   readonly sweeper: Sweeper;
-  readonly connections: Set<Http1Connection>;
+  readonly connections: Set<ClientConnection>;
   port: number;
   draining: boolean;
-  gone(connection: Http1Connection): void;
+  gone(connection: ClientConnection): void;
 }
 
 interface Data {
@@ -41,7 +56,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
     port: 0,
     draining: false,
     gone(connection) {
-      site.connections.delete(connection);
+      if (site.connections.delete(connection)) options.census.connections--;
       site.sweeper.delete(connection);
       if (site.connections.size === 0) drained?.();
     },
@@ -49,7 +64,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
   const handlers: Bun.SocketHandler<Data> = {
     open(socket) {
       const most = options.connectionsMax();
-      if (most > 0 && site.connections.size >= most) {
+      if (most > 0 && options.census.connections >= most) {
         socket.data = { events: deaf };
         socket.end(
           "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n",
@@ -64,6 +79,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
       );
       socket.data = { events: connection };
       site.connections.add(connection);
+      options.census.connections++;
       site.sweeper.add(connection);
     },
     data: (socket, chunk) => socket.data.events.data(chunk as Buffer<ArrayBuffer>),
@@ -111,4 +127,5 @@ function listen(address: ListenAddress, socket: Bun.SocketHandler<Data>) {
     : Bun.listen<Data>({ hostname: address.hostname, port: address.port, exclusive: true, ...common });
 }
 
-const deaf: SocketEvents = { data() {}, drain() {}, end() {}, close() {} };
+/** Hears nothing: for sockets that are only waiting for their end. */
+export const deaf: SocketEvents = { data() {}, drain() {}, end() {}, close() {} };
