@@ -166,3 +166,29 @@ export const tlsSwapOverlapMs = 200;
 export const tlsSwapEveryMs = 500;
 /** Listeners of Bun.serve that drain at the same time; above it the oldest is cut. */
 export const tlsListenersOldMax = 8;
+/** A certificate or key file above this is refused: a chain of ten RSA-4096 certificates has 20 KiB. */
+export const certificateFileBytesMax = 256 * KIB;
+/** Certificates of one chain; clients refuse chains longer than about ten. */
+export const chainCertificatesMax = 16;
+/** RSA keys: browsers refuse shorter ones, longer ones take so long to sign with that a few clients stop a core. */
+export const rsaKeyBitsMin = 2_048;
+export const rsaKeyBitsMax = 8_192;
+/** Pairs read from all certificate folders together. */
+export const certificatePairsMax = 5_000;
+/**
+ * A pair that cannot be used is reported once its files have been at rest so long: whoever replaces certificate and key
+ * one after the other needs a moment.
+ */
+export const certificateGraceMs = 1_500;
+/** A pair whose files are gone is served for so long: some tools remove, then write. With the watch's own wait below 1 s. */
+export const certificateGoneMs = 300;
+/** A chain that became shorter is served once its file has been at rest so long: the rest of it may still be written. */
+export const certificateSettleMs = 500;
+/** How often certificates are compared with the clock: some begin, some end, some need a warning. */
+export const certificateClockMs = 60_000;
+/** Reading changed certificates gives way to requests after this time. */
+export const certificateSliceMs = 8;
+/** Certificates named in one line of the log; the rest is counted. */
+export const certificatesToldMax = 20;
+/** Names of one certificate in a line of the log; the rest is counted. */
+export const certificateNamesToldMax = 4;
