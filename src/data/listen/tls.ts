@@ -231,7 +231,9 @@ export class SocketTlsListener implements TlsListener {
     const key = this.#keyOfDefault(policy);
     if (key === this.#defaultKey) return;
     try {
-      setDefaultContext(this.#listener as never, contextOptions(this.#index.default, this.options.grade, policy));
+      const { minVersion } = gradeOptions(this.options.grade);
+      const options = contextOptions(this.#index.default, this.options.grade, policy);
+      setDefaultContext(this.#listener as never, { ...options, minVersion });
       this.#defaultKey = key;
       if (this.defaultPolicy?.id === policy?.id) return;
       this.defaultPolicy = policy;

@@ -3,7 +3,7 @@
  * `serverName` chooses the context while the handshake waits, `setVerifyMode` asks one client for a certificate, the
  * default context changes in place. {@link tlsHooksPresent} proves them at start.
  */
-import { createSecureContext, createServer } from "node:tls";
+import { createSecureContext, createServer, type SecureContextOptions } from "node:tls";
 import type { ContextOptions, NativeContext } from "./contexts.ts";
 import type { CertificatePair } from "./certificate-set.ts";
 
@@ -47,10 +47,15 @@ export function listenHooked<Data>(options: HookedOptions<Data>): Bun.TCPSocketL
  * listener asks for a certificate is lost with it, so {@link HookedSocket.setVerifyMode} must say it on each socket.
  * @throws Error when the pair cannot be used; the old one stays
  */
-export function setDefaultContext(listener: Bun.TCPSocketListener<never>, options: ContextOptions): void {
+export function setDefaultContext(
+  listener: Bun.TCPSocketListener<never>,
+  options: ContextOptions & { readonly minVersion: number },
+): void {
   const server = createServer();
   Object.assign(server, { _handle: listener });
-  server.setSecureContext(options as Parameters<typeof server.setSecureContext>[0]);
+  // The versions of all names come from here; node:tls wants them by name.
+  const minVersion = options.minVersion < 0x0303 ? "TLSv1" : "TLSv1.2";
+  server.setSecureContext({ ...options, minVersion, maxVersion: "TLSv1.3" } as SecureContextOptions);
 }
 
 /** ALPN names as they stand in a ClientHello (RFC 7301 3.1). */
@@ -80,7 +85,7 @@ export async function tlsHooksPresent(pair: CertificatePair): Promise<boolean> {
   const [first, second] = [context(suites.first), context(suites.second)];
   let listener: Bun.TCPSocketListener<never> | undefined;
   try {
-    const other = createSecureContext(second as Parameters<typeof createSecureContext>[0]).context as NativeContext;
+    const other = createSecureContext(second as SecureContextOptions).context as NativeContext;
     listener = listenHooked<never>({
       hostname: "127.0.0.1",
       port: 0,
@@ -99,7 +104,7 @@ export async function tlsHooksPresent(pair: CertificatePair): Promise<boolean> {
     });
     const named = await suiteOf(listener.port, probeName);
     const before = await suiteOf(listener.port, "other.invalid");
-    setDefaultContext(listener, second);
+    setDefaultContext(listener, { ...second, minVersion: 0x0303 });
     const after = await suiteOf(listener.port, "other.invalid");
     return (
       asked === probeName &&

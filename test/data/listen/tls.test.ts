@@ -243,7 +243,7 @@ describe("client certificates", () => {
     startTls({ certificates: setOf(a, b), policy: (name) => whole ?? policies[name] });
   const ask = async (port: number, serverName: string, pem?: { key: string; cert: string }, options = {}) => {
     const socket = await openTls(port, serverName, { ...pem, ...options });
-    const { body } = await askOn(socket, serverName);
+    const { body } = await askOn(socket, serverName || "a.test");
     socket.destroy();
     return (JSON.parse(body) as Told).secured!;
   };
@@ -281,7 +281,7 @@ describe("client certificates", () => {
     test(`do not travel to another host in a resumed session (${maxVersion})`, async () => {
       await using tls = start();
       const socket = await openTls(tls.port, "a.test", { ...good, maxVersion });
-      let session = socket.getSession();
+      let session: Buffer | undefined = socket.getSession();
       socket.on("session", (ticket: Buffer) => (session = ticket));
       await askOn(socket, "a.test");
       await until(() => session !== undefined && (maxVersion === "TLSv1.2" || session.length > 0));
