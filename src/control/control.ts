@@ -311,6 +311,7 @@ const reloadable = [
   "max_connections",
   "max_upstream_connections",
   "keepalive_requests",
+  "default_certificate",
   "graceful_shutdown_timeout_seconds",
 ] as const satisfies readonly (keyof Settings)[];
 
