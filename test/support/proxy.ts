@@ -9,6 +9,8 @@ import { startTlsTunnel } from "./tls-tunnel.ts";
 export interface TestProxy extends AsyncDisposable {
   /** of the plain listener; with `ARALEZ_TLS=1` of a tunnel to the TLS listener */
   readonly port: number;
+  /** of the plain listener, always */
+  readonly plainPort: number;
   /** of the TLS listener; 0 without one */
   readonly tlsPort: number;
   readonly url: string;
@@ -66,6 +68,7 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
   const log = () => (existsSync(logFile) ? readFileSync(logFile, "utf8") : "");
   return {
     port: Number(new URL(url).port),
+    plainPort: Number(new URL(urlOf("http")!).port),
     tlsPort,
     url,
     folder,
