@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import type { CertificatePair, CertificateSet, KeyKind } from "../../src/data/tls/certificate-set.ts";
 import { pathOf, Program } from "./programs.ts";
+import { rawOn, type RawAnswer } from "./raw.ts";
 
 export interface Pem {
   readonly key: string;
@@ -169,4 +170,14 @@ export async function handshake(
   const negotiated = /^ {4}Protocol {2}: (\S+)/m.exec(output)?.[1] ?? version;
   const subject = /^subject=(.*)$/m.exec(output)?.[1]?.replace(/ = /g, "=") ?? "";
   return { ok: cipher !== "" && cipher !== "(NONE)", version: negotiated, cipher, subject, output };
+}
+
+/** `raw` over TLS. @param serverName "" = no SNI */
+export function rawOver(
+  port: number,
+  bytes: string,
+  { serverName = "", options = {} }: { readonly serverName?: string; readonly options?: ConnectionOptions } = {},
+): Promise<RawAnswer> {
+  const socket = connect({ host: "127.0.0.1", port, servername: serverName, rejectUnauthorized: false, ...options });
+  return rawOn(socket, "secureConnect", bytes);
 }

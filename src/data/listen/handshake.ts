@@ -11,6 +11,7 @@ import type { SocketTlsListener, TlsData } from "./tls.ts";
 export class Handshake implements SocketEvents, Swept, Waiting {
   /** by SNI, in lower case */
   #serverName = "";
+  #hasName = false;
   /** of the name, or of clients without one */
   policy: ClientPolicy | undefined;
   #over = false;
@@ -28,6 +29,7 @@ export class Handshake implements SocketEvents, Swept, Waiting {
   named(name: string): void {
     const lower = name.toLowerCase();
     this.#serverName = lower.endsWith(".") ? lower.slice(0, -1) : lower;
+    this.#hasName = true;
     this.listener.hasName(this);
     this.listener.queue.add(this);
   }
@@ -54,6 +56,8 @@ export class Handshake implements SocketEvents, Swept, Waiting {
       this.#log(error ? describe(error) : "the client left");
       return this.cut();
     }
+    // A reload came in between: what was asked for is not what the rules want now, and a new connection gets it right.
+    if (this.#wanted()?.id !== this.policy?.id) return this.cut();
     this.#over = true;
     this.listener.handshakeOver(this);
     this.socket.data.handshake = undefined;
@@ -86,6 +90,10 @@ export class Handshake implements SocketEvents, Swept, Waiting {
 
   close(): void {
     if (!this.#over) this.#leave();
+  }
+
+  #wanted(): ClientPolicy | undefined {
+    return this.#hasName ? this.listener.options.policy(this.#serverName) : this.listener.defaultPolicy;
   }
 
   #leave(): void {
