@@ -20,14 +20,24 @@ export interface Steering {
   end(): void;
 }
 
-const libc = () =>
-  dlopen("libc.so.6", {
+const open = (library: string) =>
+  dlopen(library, {
     setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
     getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
     getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   }).symbols;
 
-let symbols: ReturnType<typeof libc> | undefined;
+let symbols: ReturnType<typeof open> | undefined;
+
+/** glibc's, or musl's. */
+function openLibc(): ReturnType<typeof open> | undefined {
+  for (const library of ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`]) {
+    try {
+      return open(library);
+    } catch {}
+  }
+  return undefined;
+}
 
 /**
  * @param port of this process's own listeners
@@ -35,11 +45,8 @@ let symbols: ReturnType<typeof libc> | undefined;
  */
 export function steerNewConnections(port: number): Steering | undefined {
   if (process.platform !== "linux") return undefined;
-  try {
-    symbols ??= libc();
-  } catch {
-    return undefined;
-  }
+  symbols ??= openLibc();
+  if (!symbols) return undefined;
   const before = listeningSockets(port);
   if (before.length === 0) return undefined;
   let attached: number | undefined;
