@@ -495,6 +495,38 @@ describe("what is wrong is named, and disturbs nothing else", () => {
   });
 });
 
+test("no sequence of changes on a disk, at whatever moments, ever hands on a mixed pair", async () => {
+  const folder = temporaryFolder();
+  const names = ["p", "q", "r"];
+  const versions = Array.from({ length: 8 }, (_, i) => madeByUs([`v${i}.test`]));
+  for (const name of names) put(folder, name, versions[0]!);
+  const opened = await open(folder);
+  let seed = 7;
+  const next = (below: number) => (seed = (seed * 48_271) % 2_147_483_647) % below;
+  for (let step = 0; step < 250; step++) {
+    const end = next(2) === 0 ? "crt" : "key";
+    const text = versions[next(versions.length)]![end];
+    const file = join(folder, `${names[next(names.length)]!}.${end}`);
+    const action = next(5);
+    if (action === 0) writeFileSync(file, text.slice(0, next(text.length)));
+    else if (action === 1) rmSync(file, { force: true });
+    else if (action === 2) {
+      writeFileSync(join(folder, "aside"), text);
+      rmSync(file, { force: true });
+      renameSync(join(folder, "aside"), file);
+    } else writeFileSync(file, text);
+    if (next(3) > 0) await Bun.sleep(next(40));
+  }
+  for (const [i, name] of names.entries()) {
+    for (const end of ["crt", "key"]) rmSync(join(folder, `${name}.${end}`), { force: true });
+    put(folder, name, versions[i + 1]!);
+  }
+  const served = () => opened.store.set.pairs.map((pair) => `${pair.name} ${pair.names.join()}`).join();
+  await opened.until("the last versions", () => served() === "p v1.test,q v2.test,r v3.test");
+  expectMatches(opened);
+  expect(opened.sets.length).toBeGreaterThan(0);
+});
+
 test("the clock alone changes what is served: a reminder, then an expired pair", async () => {
   const folder = temporaryFolder();
   let nowMs = Date.now();
