@@ -150,6 +150,16 @@ describe("at the start", () => {
     await opened.until("b.test", () => opened.store.set.pairs[0]!.names[0] === "b.test");
   });
 
+  test("that single pair may lie in the folder too, with a key of another name", async () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, "server.crt"), a!.crt);
+    writeFileSync(join(folder, "key.pem"), a!.key);
+    const single = { tls_certificate: join(folder, "server.crt"), tls_key_file: join(folder, "key.pem") };
+    const { store, sets, of } = await open(folder, single);
+    for (let look = 0; look < 3; look++) await store.check();
+    expect([of("a.test"), sets.length]).toEqual([["server"], 0]);
+  });
+
   test("an empty folder, and a folder that is not there, give a self-signed placeholder and a warning", async () => {
     const folder = temporaryFolder();
     const { store, lines, serves, sets } = await open(join(folder, "later"), { acme: { state: folder } });
