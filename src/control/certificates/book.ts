@@ -4,7 +4,7 @@
  */
 import type { PairState } from "../../data/tls/certificate-set.ts";
 import { certificateGoneMs, certificateGraceMs, certificateSettleMs } from "../../lib/limits.ts";
-import { missing, type PairPlace, type ReadFile } from "./folders.ts";
+import { missing, placeId, type PairPlace, type ReadFile } from "./folders.ts";
 import { isFault, readPair, type PairFault, type UsablePair } from "./pair.ts";
 
 /** One pair of files as it stands at one moment. */
@@ -47,7 +47,7 @@ export class PairBook {
   /** Takes in what lies at a place. @returns false when these bytes were known: then it has cost next to nothing */
   see(place: PairPlace, crt: FileRead, key: FileRead, nowMs: number): boolean {
     const fingerprint = fingerprintOf(crt, key);
-    const before = this.#entries.get(place.crt);
+    const before = this.#entries.get(placeId(place));
     if (before) before.goneSinceMs = undefined;
     if (before?.fingerprint === fingerprint) return false;
     const touched = [crt, key].flatMap((file) => (typeof file === "string" ? [] : [file.touchedMs]));
@@ -55,7 +55,7 @@ export class PairBook {
     const touchedMs = before ? nowMs : Math.min(nowMs, Math.max(0, ...touched));
     const reading =
       typeof crt === "string" || typeof key === "string" ? unread(crt, key) : readPair(crt.bytes, key.bytes);
-    this.#entries.set(place.crt, {
+    this.#entries.set(placeId(place), {
       place,
       fingerprint,
       reading,
@@ -70,14 +70,14 @@ export class PairBook {
 
   /**
    * Ends a look: pairs that it has not seen are gone, after a moment.
-   * @param seen the .crt names of all places that were there
+   * @param seen the ids of all places that were there
    * @param isUnknown places of which nothing is known: they stay as they are
    */
   endLook(seen: ReadonlySet<string>, isUnknown: (place: PairPlace) => boolean, nowMs: number): void {
-    for (const [crt, entry] of this.#entries) {
-      if (seen.has(crt) || isUnknown(entry.place)) continue;
+    for (const [id, entry] of this.#entries) {
+      if (seen.has(id) || isUnknown(entry.place)) continue;
       entry.goneSinceMs ??= nowMs;
-      if (nowMs - entry.goneSinceMs >= certificateGoneMs || !entry.good) this.#entries.delete(crt);
+      if (nowMs - entry.goneSinceMs >= certificateGoneMs || !entry.good) this.#entries.delete(id);
       // Files that come back are a new version, even with the same bytes.
       else entry.fingerprint = "";
     }

@@ -20,6 +20,11 @@ export interface PairPlace {
   readonly rank: number;
 }
 
+/** What tells places apart: a certificate may lie beside one key and be configured with another. */
+export function placeId({ crt, key }: PairPlace): string {
+  return `${crt}\0${key}`;
+}
+
 /** Pairs of which at least one file is there. */
 export interface Listing {
   readonly places: readonly PairPlace[];

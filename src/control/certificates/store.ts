@@ -15,6 +15,7 @@ import {
   isUnknown,
   listPlaces,
   pairFilesIn,
+  placeId,
   readPairFile,
   type CertificateSettings,
 } from "./folders.ts";
@@ -90,7 +91,7 @@ class Reader {
       await new Promise((resolve) => setImmediate(resolve));
       sliceMs = performance.now();
     }
-    this.#book.endLook(new Set(places.map(({ crt }) => crt)), (place) => isUnknown(place, listing), this.now());
+    this.#book.endLook(new Set(places.map(placeId)), (place) => isUnknown(place, listing), this.now());
     return this.think();
   }
 
@@ -258,7 +259,7 @@ function folderProblems(unknown: ReadonlyMap<string, string>, pairs: number): Pr
     problems.push({
       ...located(""),
       severity: "error",
-      message: `expected at most ${certificatePairsMax} pairs, found ${pairs}: the last ones in name order are not read`,
+      message: `expected at most ${certificatePairsMax} pairs, found ${pairs}: the rest is not read`,
     });
   return problems;
 }

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { PairBook, type PairView } from "../../../src/control/certificates/book.ts";
-import { missing, type PairPlace } from "../../../src/control/certificates/folders.ts";
+import { missing, placeId, type PairPlace } from "../../../src/control/certificates/folders.ts";
 import { certificateGoneMs, certificateGraceMs, certificateSettleMs } from "../../../src/lib/limits.ts";
 import { madeByChain, madeByUs, type Made } from "../../support/certificates.ts";
 
@@ -31,7 +31,7 @@ class Folder {
       text === undefined ? missing : { bytes: Buffer.from(text), touchedMs: this.#touchedMs };
     const seen = this.crt !== undefined || this.key !== undefined;
     if (seen) this.book.see(place, file(this.crt), file(this.key), this.nowMs);
-    this.book.endLook(new Set(seen ? [place.crt] : []), () => false, this.nowMs);
+    this.book.endLook(new Set(seen ? [placeId(place)] : []), () => false, this.nowMs);
     return this.book.picture(this.nowMs).views[0];
   }
 

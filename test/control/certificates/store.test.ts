@@ -150,6 +150,16 @@ describe("at the start", () => {
     await opened.until("b.test", () => opened.store.set.pairs[0]!.names[0] === "b.test");
   });
 
+  test("that single pair may lie in the folder too, with a key of another name", async () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, "server.crt"), a!.crt);
+    writeFileSync(join(folder, "key.pem"), a!.key);
+    const single = { tls_certificate: join(folder, "server.crt"), tls_key_file: join(folder, "key.pem") };
+    const { store, sets, of } = await open(folder, single);
+    for (let look = 0; look < 3; look++) await store.check();
+    expect([of("a.test"), sets.length]).toEqual([["server"], 0]);
+  });
+
   test("an empty folder, and a folder that is not there, give a self-signed placeholder and a warning", async () => {
     const folder = temporaryFolder();
     const { store, lines, serves, sets } = await open(join(folder, "later"), { acme: { state: folder } });
@@ -493,6 +503,38 @@ describe("what is wrong is named, and disturbs nothing else", () => {
     expect(opened.of("a.test")).toEqual(["a"]);
     expect(opened.lines.join("\n")).toContain("a part of its path is not a folder; its certificates stay as they are");
   });
+});
+
+test("no sequence of changes on a disk, at whatever moments, ever hands on a mixed pair", async () => {
+  const folder = temporaryFolder();
+  const names = ["p", "q", "r"];
+  const versions = Array.from({ length: 8 }, (_, i) => madeByUs([`v${i}.test`]));
+  for (const name of names) put(folder, name, versions[0]!);
+  const opened = await open(folder);
+  let seed = 7;
+  const next = (below: number) => (seed = (seed * 48_271) % 2_147_483_647) % below;
+  for (let step = 0; step < 250; step++) {
+    const end = next(2) === 0 ? "crt" : "key";
+    const text = versions[next(versions.length)]![end];
+    const file = join(folder, `${names[next(names.length)]!}.${end}`);
+    const action = next(5);
+    if (action === 0) writeFileSync(file, text.slice(0, next(text.length)));
+    else if (action === 1) rmSync(file, { force: true });
+    else if (action === 2) {
+      writeFileSync(join(folder, "aside"), text);
+      rmSync(file, { force: true });
+      renameSync(join(folder, "aside"), file);
+    } else writeFileSync(file, text);
+    if (next(3) > 0) await Bun.sleep(next(40));
+  }
+  for (const [i, name] of names.entries()) {
+    for (const end of ["crt", "key"]) rmSync(join(folder, `${name}.${end}`), { force: true });
+    put(folder, name, versions[i + 1]!);
+  }
+  const served = () => opened.store.set.pairs.map((pair) => `${pair.name} ${pair.names.join()}`).join();
+  await opened.until("the last versions", () => served() === "p v1.test,q v2.test,r v3.test");
+  expectMatches(opened);
+  expect(opened.sets.length).toBeGreaterThan(0);
 });
 
 test("the clock alone changes what is served: a reminder, then an expired pair", async () => {
