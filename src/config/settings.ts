@@ -170,7 +170,7 @@ export const settingKeys = {
   }),
   listener_engine: key("M", oneOf(["auto", "bun", "socket"]), {
     default: "auto",
-    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 on Bun.listen. auto = socket.",
+    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 on Bun.listen. auto = socket; on the TLS port bun, or socket with `client_ca`.",
   }),
   upstream_keepalive_pool_size: key("M", whole(1), {
     default: "128",

@@ -160,6 +160,22 @@ upstreams:
   });
 }
 
+test("http3: true brings HTTP/3 on Bun.serve, and certificates change under it", async () => {
+  await using up = await startOrigin();
+  await using tls = await startTlsProxy(hostRules(up), "bun", { http3: true });
+  const ask = async () => {
+    const init = { protocol: "http3", headers: { Host: "a.test" }, tls: { rejectUnauthorized: false } };
+    const answer = await fetch(`https://127.0.0.1:${tls.proxy.tlsPort}/x`, init as BunFetchRequestInit);
+    return { status: answer.status, seen: seenBy(await answer.text()) };
+  };
+  const first = await ask();
+  expect([first.status, first.seen["x-forwarded-proto"]]).toEqual([200, "https"]);
+  expect(await curl(tls.proxy.tlsPort, "a.test", "/x", ["-o", "/dev/null", "-D", "-"])).toMatch(/^alt-svc: h3=/im);
+  tls.put("c", selfSigned("c.test"));
+  await until(async () => (await tls.shown("c.test")) === "CN=c.test", "c.test");
+  for (let i = 0; i < 20; i++) expect((await ask()).status).toBe(200);
+});
+
 describe("client certificates by host", () => {
   const one = startAuthority("one");
   const two = startAuthority("two");
