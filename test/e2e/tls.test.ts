@@ -5,6 +5,7 @@ import { join } from "node:path";
 import WebSocket, { WebSocketServer, type ClientOptions } from "ws";
 import type { AddressInfo } from "node:net";
 import type { WrittenSettings } from "../../src/config/settings.ts";
+import { Program } from "../support/programs.ts";
 import { startOrigin, type Origin } from "../support/origins.ts";
 import { startProxy, until, type TestProxy } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
@@ -139,6 +140,29 @@ upstreams:
       await until(() => got.includes("hello"), "the echo");
       expect(got).toEqual(["https", "hello"]);
       client.terminate();
+      await new Promise((resolve) => server.close(resolve));
+    });
+
+    test("carries WebSockets of node's own ws", async () => {
+      const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+      server.on("connection", (socket) => socket.on("message", (data, binary) => socket.send(data, { binary })));
+      await new Promise((resolve) => server.once("listening", resolve));
+      const { port } = server.address() as AddressInfo;
+      await using tls = await startTlsProxy(hostRules({ address: `127.0.0.1:${port}` } as Origin), engine);
+      const script = join(import.meta.dir, "../support/ws-client.mjs");
+      const steps = [
+        ["text", "hi"],
+        ["messages", 1],
+        ["close", 1000, "bye"],
+      ];
+      const given = JSON.stringify({ headers: { Host: "a.test" }, steps });
+      await using node = new Program("node", [script, `wss://127.0.0.1:${tls.proxy.tlsPort}/`, given], {
+        NODE_TLS_REJECT_UNAUTHORIZED: "0",
+      });
+      expect(await node.end()).toBe(0);
+      const done = node.output.split("\n").find((line) => line.includes('"done"'))!;
+      expect(JSON.parse(done)).toMatchObject({ messages: 1, close: { code: 1000, reason: "bye" } });
+      for (const client of server.clients) client.terminate();
       await new Promise((resolve) => server.close(resolve));
     });
 

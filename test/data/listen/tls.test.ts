@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import net from "node:net";
 import { clientPolicy } from "../../../src/data/tls/client-policy.ts";
 import { tlsHooksPresent } from "../../../src/data/tls/hooks.ts";
+import { handshakesUnnamedMax } from "../../../src/lib/limits.ts";
 import { until } from "../../support/proxy.ts";
 import { startTls } from "../../support/tls-listener.ts";
 import { askOn, handshake, openTls, pairOf, selfSigned, setOf, startAuthority, type Told } from "../../support/tls.ts";
@@ -216,6 +217,25 @@ describe("clients that misbehave", () => {
     const third = await openTls(tls.port, "a.test");
     expect((await askOn(third)).status).toBe(200);
     for (const socket of [...held, third]) socket.destroy();
+  });
+  test("and open more silent connections than may wait push out the oldest, not those that speak", async () => {
+    await using tls = startTls({ certificates: setOf(a) });
+    const silent: net.Socket[] = [];
+    const closed: number[] = [];
+    for (let i = 0; i < handshakesUnnamedMax + 20; i++) {
+      const socket = net.connect(tls.port, "127.0.0.1");
+      socket.on("error", () => {}).on("close", () => closed.push(i));
+      silent.push(socket.resume());
+      await new Promise((resolve) => socket.once("connect", resolve));
+    }
+    const good = await openTls(tls.port, "a.test");
+    expect((await askOn(good)).status).toBe(200);
+    await until(() => closed.length >= 20, "the oldest to be closed");
+    expect(closed.toSorted((one, two) => one - two)).toEqual(Array.from(closed, (_, i) => i));
+    expect(closed.length).toBeLessThan(30);
+    for (const socket of silent) socket.destroy();
+    good.destroy();
+    await until(() => tls.census.connections === 0, "all to be given back");
   });
   test("close_notify in front of the answer does not lose it", async () => {
     await using tls = startTls({
