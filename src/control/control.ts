@@ -8,9 +8,9 @@ import { openFileTree } from "../data/forward/files.ts";
 import { handle } from "../data/handle.ts";
 import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { handleFiles } from "../data/listen/files.ts";
-import type { Census } from "../data/listen/socket.ts";
 import { AccessLog } from "../data/observe/access-log.ts";
 import { recordOf } from "../data/observe/record.ts";
+import type { Refusals } from "../data/observe/refusals.ts";
 import type { Exchange } from "../data/exchange.ts";
 import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
 import type { Table } from "../data/routing/table.ts";
@@ -97,7 +97,6 @@ export async function start(options: StartOptions): Promise<Running> {
   /** exchanges that have not ended */
   let open = 0;
   const listening = Promise.withResolvers<void>();
-  const census: Census = { connections: 0 };
   let tls: OpenTls | undefined;
   let certificates: CertificateStore | undefined;
   const reloader = new Reloader({
@@ -136,10 +135,13 @@ export async function start(options: StartOptions): Promise<Running> {
     for (const problem of [...options.problems, ...first.problems]) tellProblem(problem, tell);
     listeners.push(
       listen("http", settings.proxy_address_http, {
-        handle: (exchange) => (open++, handle(plane, exchange)),
+        handle(exchange) {
+          open++;
+          handle(plane, exchange);
+        },
         ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
         settings: () => settings,
-        census,
+        refusals: plane.refusals,
         log,
       }),
     );
@@ -150,10 +152,13 @@ export async function start(options: StartOptions): Promise<Running> {
         onChange: (set) => tls?.listener.certificates(set),
       });
       tls = await listenTls(settings.proxy_address_tls, {
-        handle: (exchange) => (open++, handle(plane, exchange)),
+        handle(exchange) {
+          open++;
+          handle(plane, exchange);
+        },
         ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
         settings: () => settings,
-        census,
+        refusals: plane.refusals,
         log,
         certificates: certificates.set,
         policy: (name) => policyFor(plane.table, name),
@@ -165,10 +170,13 @@ export async function start(options: StartOptions): Promise<Running> {
       const tree = openTree(settings.file_server_folder);
       listeners.push(
         listen("files", settings.file_server_address, {
-          handle: (exchange) => (open++, handleFiles(tree, exchange, tell)),
+          handle(exchange) {
+            open++;
+            handleFiles(tree, exchange, tell);
+          },
           ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
           settings: () => settings,
-          census,
+          refusals: plane.refusals,
           log,
         }),
       );
@@ -238,17 +246,17 @@ function openTree(folder: string) {
 }
 
 interface ListenOptions {
+  refusals: Refusals;
   handle: ListenerOptions["handle"];
   ended: ListenerOptions["ended"];
   settings(): Settings;
-  census: Census;
   log: Log;
 }
 
-function listen(name: string, address: ListenAddress, { settings, log, ...given }: ListenOptions) {
+function listen(name: string, address: ListenAddress, { settings, log, refusals, ...given }: ListenOptions) {
   try {
     const options = { ...given, address, failed: tellFault(log) };
-    const listener = openListener(settings, options, (level, target, text) => log[level](target, text));
+    const listener = openListener(settings, options, refusals, (level, target, text) => log[level](target, text));
     return { name, url: listener.url, listener };
   } catch (error) {
     throw new StartError(`Cannot listen on ${showListen(address)}: ${describe(error)}`);
@@ -257,10 +265,13 @@ function listen(name: string, address: ListenAddress, { settings, log, ...given 
 
 type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "policy" | "asksClients">;
 
-async function listenTls(address: ListenAddress, { settings, log, ...given }: ListenTlsOptions): Promise<OpenTls> {
+async function listenTls(
+  address: ListenAddress,
+  { settings, log, refusals, ...given }: ListenTlsOptions,
+): Promise<OpenTls> {
   try {
     const options = { ...given, address, failed: tellFault(log) };
-    return await openTlsListener(settings, options, (level, target, text) => log[level](target, text));
+    return await openTlsListener(settings, options, refusals, (level, target, text) => log[level](target, text));
   } catch (error) {
     throw new StartError(`Cannot listen with TLS on ${showListen(address)}: ${describe(error)}`);
   }

@@ -5,13 +5,14 @@ import { FetchForwarder } from "../data/forward/http.ts";
 import { SocketForwarder } from "../data/forward/socket.ts";
 import { listenBun } from "../data/listen/bun.ts";
 import type { Listener, ListenerOptions, TlsListener } from "../data/listen/listener.ts";
-import { listenSocket, type Census, type SocketListenerOptions } from "../data/listen/socket.ts";
+import { listenSocket, type SocketListenerOptions } from "../data/listen/socket.ts";
 import { listenBunTls } from "../data/listen/tls-bun.ts";
 import { http1, listenTls } from "../data/listen/tls.ts";
 import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import type { ClientPolicy } from "../data/tls/client-policy.ts";
 import { tlsHooksPresent } from "../data/tls/hooks.ts";
 import { descriptorsMax } from "../lib/descriptors.ts";
+import type { Refusals } from "../data/observe/refusals.ts";
 import type { PlaneOptions } from "../data/plane.ts";
 
 /** Where no number is set, clients and upstreams share 90 % of the files this process may open (contract, section 14). */
@@ -39,16 +40,17 @@ export function openForwarders(settings: () => Settings, loopMark: string, log: 
 }
 
 /** @throws the error of the listener: EADDRINUSE, EACCES, … */
-export function openListener(settings: () => Settings, options: OpenOptions, log: PlaneOptions["log"]): Listener {
-  const { census, ...given } = options;
-  if (listenerEngine(settings()) === "bun") return listenBun({ ...given, timeouts: timeoutsOf(settings) });
-  return listenSocket(socketOptions(settings, options, log));
+export function openListener(
+  settings: () => Settings,
+  options: OpenOptions,
+  refusals: Refusals,
+  log: PlaneOptions["log"],
+): Listener {
+  if (listenerEngine(settings()) === "bun") return listenBun({ ...options, timeouts: timeoutsOf(settings) });
+  return listenSocket(socketOptions(settings, options, refusals, log));
 }
 
-export interface OpenOptions extends Omit<ListenerOptions, "timeouts"> {
-  /** shared by all listeners of this process */
-  readonly census: Census;
-}
+export type OpenOptions = Omit<ListenerOptions, "timeouts">;
 
 function timeoutsOf(settings: () => Settings) {
   return () => {
@@ -60,6 +62,7 @@ function timeoutsOf(settings: () => Settings) {
 function socketOptions(
   settings: () => Settings,
   options: OpenOptions,
+  refusals: Refusals,
   log: PlaneOptions["log"],
 ): SocketListenerOptions {
   return {
@@ -68,6 +71,7 @@ function socketOptions(
     headBytesMax: settings().max_header_bytes,
     requestsMax: () => settings().keepalive_requests,
     connectionsMax: () => settings().max_connections || half,
+    refusals,
     log,
   };
 }
@@ -90,10 +94,11 @@ export interface OpenTls {
 export async function openTlsListener(
   settings: () => Settings,
   options: TlsOpenOptions,
+  refusals: Refusals,
   log: PlaneOptions["log"],
 ): Promise<OpenTls> {
   const { listener_engine, http2 = true, http3 = false, proxy_tls_grade: grade = "medium" } = settings();
-  const { census, certificates, policy, asksClients, ...given } = options;
+  const { certificates, policy, asksClients, ...given } = options;
   if (asksClients && listener_engine === "bun")
     throw new Error("`client_ca` needs `listener_engine: socket`: Bun.serve hides client certificates");
   // Bun.serve brings HTTP/2, which the socket engine does not speak yet.
@@ -103,8 +108,8 @@ export async function openTlsListener(
       log("warn", "tls", "client_ca: the TLS port is served by the socket engine, which speaks HTTP/1.1 only so far");
     if (http3) log("warn", "tls", "`http3` has no effect: only `listener_engine: bun` serves it");
     const protocols = [http1];
-    const listener = listenTls({ ...socketOptions(settings, options, log), certificates, policy, grade, protocols });
-    return { engine, listener };
+    const common = socketOptions(settings, given, refusals, log);
+    return { engine, listener: listenTls({ ...common, certificates, policy, grade, protocols }) };
   }
   if (engine === "socket") {
     const missing = `this Bun (${Bun.version}) lacks what the socket engine needs for TLS`;

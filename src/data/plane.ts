@@ -5,6 +5,7 @@ import type { Forwarder } from "./forward/forwarder.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Failure } from "./failure.ts";
 import type { Table } from "./routing/table.ts";
+import { Refusals } from "./observe/refusals.ts";
 import { Ledger } from "./upstream/ledger.ts";
 
 /** What the plane tells about each exchange when it is over. */
@@ -34,6 +35,8 @@ export interface PlaneOptions {
 export class Plane {
   readonly ledger = new Ledger();
   readonly retryBudget = new RetryBudget();
+  /** clients that all listeners turned away */
+  readonly refusals = new Refusals();
   /** read once per exchange: each sees one table for life */
   table: Table = {
     version: "",

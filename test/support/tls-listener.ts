@@ -1,7 +1,13 @@
 /** TLS listeners on their own, without a proxy around them: each answer tells what the listener knew. */
-import type { Exchange, Reply } from "../../src/data/exchange.ts";
+import type { Exchange } from "../../src/data/exchange.ts";
 import type { TlsListener } from "../../src/data/listen/listener.ts";
-import { http1, listenTls, type TlsListenerOptions, type TlsProtocol } from "../../src/data/listen/tls.ts";
+import {
+  http1,
+  listenTls,
+  type SocketTlsListener,
+  type TlsListenerOptions,
+  type TlsProtocol,
+} from "../../src/data/listen/tls.ts";
 import { listenBunTls } from "../../src/data/listen/tls-bun.ts";
 import type { CertificateSet } from "../../src/data/tls/certificate-set.ts";
 import type { ClientPolicy } from "../../src/data/tls/client-policy.ts";
@@ -15,7 +21,7 @@ export interface Wanted {
   readonly connectionsMax?: number;
   readonly protocols?: readonly TlsProtocol[];
   policy?(serverName: string): ClientPolicy | undefined;
-  handle?(exchange: Exchange): Promise<Reply>;
+  handle?(exchange: Exchange): void;
 }
 
 export interface TestTls extends AsyncDisposable {
@@ -25,13 +31,13 @@ export interface TestTls extends AsyncDisposable {
   readonly log: string[];
   /** what it called a fault of its own */
   readonly faults: unknown[];
-  readonly census: { connections: number };
+  /** connections and handshakes under way; socket engine */
+  held(): number;
 }
 
 export function startTls(wanted: Wanted): TestTls {
   const log: string[] = [];
   const faults: unknown[] = [];
-  const census = { connections: 0 };
   const options: TlsListenerOptions = {
     address: { hostname: "127.0.0.1", port: 0 },
     timeouts: () => ({ headerMs: wanted.headerMs ?? 10_000, idleSeconds: 75, bodyMs: 60_000, writeMs: 60_000 }),
@@ -41,7 +47,6 @@ export function startTls(wanted: Wanted): TestTls {
     headBytesMax: 65_536,
     requestsMax: () => 0,
     connectionsMax: () => wanted.connectionsMax ?? 0,
-    census,
     log: (level, target, text) => void log.push(`${level} ${target} - ${text}`),
     certificates: wanted.certificates,
     grade: wanted.grade ?? "medium",
@@ -55,13 +60,13 @@ export function startTls(wanted: Wanted): TestTls {
     port: listener.port,
     log,
     faults,
-    census,
+    held: () => (listener as SocketTlsListener).held,
     [Symbol.asyncDispose]: () => listener.close(),
   };
 }
 
-async function tell(exchange: Exchange): Promise<Reply> {
+function tell(exchange: Exchange): void {
   const { secure, secured, peer, localPort, authority } = exchange;
   const content = JSON.stringify({ secure, secured, peer, localPort, authority });
-  return { status: 200, fields: [["Content-Type", "application/json"]], content, why: "" };
+  exchange.reply({ status: 200, fields: [["Content-Type", "application/json"]], content, why: "" });
 }

@@ -6,6 +6,7 @@ import type { HookedSocket } from "../tls/hooks.ts";
 import type { Waiting } from "../tls/handshake-queue.ts";
 import { describeClient, type ClientCertificate } from "../tls/secured.ts";
 import type { SocketEvents } from "../wire/dial.ts";
+import { census } from "./socket.ts";
 import type { SocketTlsListener, TlsData } from "./tls.ts";
 
 export class Handshake implements SocketEvents, Swept, Waiting {
@@ -98,7 +99,7 @@ export class Handshake implements SocketEvents, Swept, Waiting {
 
   #leave(): void {
     this.#over = true;
-    this.listener.options.census.connections--;
+    census.connections--;
     this.listener.handshakeOver(this);
   }
 

@@ -4,8 +4,11 @@
  */
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { describe } from "../../lib/cause.ts";
-import { handshakesUnnamedMax, sweepMs } from "../../lib/limits.ts";
+import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
+import { handshakesUnnamedMax, sweepMs, warningEveryMs } from "../../lib/limits.ts";
+import { SparseWarning } from "../../lib/sparse-warning.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
+import { Refusals, type RefusalReason } from "../observe/refusals.ts";
 import { CertificateIndex, type CertificateSet } from "../tls/certificate-set.ts";
 import type { ClientPolicy } from "../tls/client-policy.ts";
 import { contextOptions, TlsContexts } from "../tls/contexts.ts";
@@ -18,7 +21,7 @@ import type { Transport } from "../wire/transport.ts";
 import { Handshake } from "./handshake.ts";
 import { Http1Connection } from "./http1.ts";
 import { visible, type TlsListener } from "./listener.ts";
-import { deaf, type ClientConnection, type Site, type SocketListenerOptions } from "./socket.ts";
+import { census, deaf, refusalOf, type ClientConnection, type Site, type SocketListenerOptions } from "./socket.ts";
 
 /** One protocol that clients may choose by ALPN. */
 export interface TlsProtocol {
@@ -64,7 +67,16 @@ export class SocketTlsListener implements TlsListener {
   readonly sweeper = new Sweeper(sweepMs);
   readonly contexts: TlsContexts;
   readonly connections = new Set<ClientConnection>();
+  readonly refusals: Refusals;
   draining = false;
+  #stopped = false;
+  readonly #crowded = new SparseWarning(warningEveryMs, (count) =>
+    this.options.log(
+      "warn",
+      "client",
+      `${count} new TLS connections were closed: too many connections or files are open`,
+    ),
+  );
   #index: CertificateIndex;
   /** what the default context was made from */
   #defaultKey: string;
@@ -78,6 +90,7 @@ export class SocketTlsListener implements TlsListener {
   #drained: (() => void) | undefined;
 
   constructor(readonly options: TlsListenerOptions) {
+    this.refusals = options.refusals ?? new Refusals();
     this.contexts = new TlsContexts(options.grade);
     this.#index = new CertificateIndex(options.certificates);
     const { hostname, port } = tcp(options.address);
@@ -108,11 +121,17 @@ export class SocketTlsListener implements TlsListener {
         },
       },
     });
+    descriptorReserve.hold();
     this.port = this.#listener.port;
   }
 
   get url(): string {
     return `https://${showListen({ hostname: visible(tcp(this.options.address).hostname), port: this.port })}`;
+  }
+
+  /** connections and handshakes */
+  get held(): number {
+    return this.connections.size + this.#handshakes.size;
   }
 
   get open(): number {
@@ -142,7 +161,7 @@ export class SocketTlsListener implements TlsListener {
 
   drain(): Promise<void> {
     this.draining = true;
-    this.#listener.stop();
+    this.#stop(false);
     for (const handshake of [...this.#handshakes]) handshake.cut();
     for (const connection of [...this.connections]) connection.drainNow();
     return new Promise((resolve) => {
@@ -152,7 +171,7 @@ export class SocketTlsListener implements TlsListener {
   }
 
   async close(): Promise<void> {
-    this.#listener.stop(true);
+    this.#stop(true);
     for (const handshake of [...this.#handshakes]) handshake.cut();
     for (const connection of [...this.connections]) connection.cut();
   }
@@ -189,24 +208,27 @@ export class SocketTlsListener implements TlsListener {
   }
 
   gone(connection: ClientConnection): void {
-    if (this.connections.delete(connection)) this.options.census.connections--;
+    if (this.connections.delete(connection)) census.connections--;
     this.#sites.delete(connection);
     this.sweeper.delete(connection);
     if (this.connections.size === 0) this.#drained?.();
   }
 
+  #stop(now: boolean): void {
+    this.#listener.stop(now);
+    if (!this.#stopped) descriptorReserve.letGo();
+    this.#stopped = true;
+  }
+
   #opened(socket: HookedSocket<TlsData>): void {
-    const { census, connectionsMax, log } = this.options;
-    const most = connectionsMax();
-    const peer = normaliseIp(socket.remoteAddress);
-    if (this.draining || (most > 0 && census.connections >= most)) {
-      socket.data = { events: deaf, handshake: undefined };
-      log("debug", "client", `${peer} is turned away before its handshake: ${most} connections are open`);
-      socket.terminate();
-      return;
-    }
+    socket.data = { events: deaf, handshake: undefined };
+    // A client that has reset the connection before it was accepted has no address any more.
+    const peer = socket.remoteAddress as string | undefined;
+    if (peer === undefined || this.draining) return void socket.terminate();
+    const reason = refusalOf(socket, this.options.connectionsMax());
+    if (reason !== undefined) return this.#turnAway(socket, peer, reason);
     census.connections++;
-    const handshake = new Handshake(this, socket, peer);
+    const handshake = new Handshake(this, socket, normaliseIp(peer));
     socket.data = { events: handshake, handshake };
     this.#handshakes.add(handshake);
     this.#unnamed.add(handshake);
@@ -216,6 +238,14 @@ export class SocketTlsListener implements TlsListener {
     if (this.#unnamed.size <= handshakesUnnamedMax) return;
     const [oldest] = this.#unnamed;
     oldest!.cut();
+  }
+
+  /** Before the handshake, which would cost more than the client can be told by it. */
+  #turnAway(socket: HookedSocket<TlsData>, peer: string, reason: RefusalReason): void {
+    this.refusals.count(reason);
+    this.options.log("debug", "client", `${peer} is turned away before its handshake: ${reason}`);
+    this.#crowded.hit(performance.now());
+    socket.terminate();
   }
 
   #named(name: string, socket: HookedSocket<TlsData>): true | undefined {
@@ -271,6 +301,9 @@ class TlsSite implements Site {
   }
   get connections(): Set<ClientConnection> {
     return this.listener.connections;
+  }
+  get refusals(): Refusals {
+    return this.listener.refusals;
   }
   get port(): number {
     return this.listener.port;
