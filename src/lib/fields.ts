@@ -84,12 +84,21 @@ const neverTrailing: ReadonlySet<string> = new Set([
   "www-authenticate",
 ]);
 
-/** The trailers that may go on, as lines; "" when there are none. */
-export function trailerLines(trailers: readonly (readonly [name: string, value: string])[] | undefined): string {
+/** The trailers that may go on, as lines; "" when there are none. @param dropped further lower-case names, by the rules */
+export function trailerLines(
+  trailers: readonly (readonly [name: string, value: string])[] | undefined,
+  dropped: ReadonlySet<string>,
+): string {
   let text = "";
   for (const [name, value] of trailers ?? []) {
     const lower = name.toLowerCase();
-    if (neverTrailing.has(lower) || hopByHop.has(lower) || lower.startsWith("x-forwarded-") || lower.includes("_"))
+    if (
+      neverTrailing.has(lower) ||
+      hopByHop.has(lower) ||
+      dropped.has(lower) ||
+      lower.startsWith("x-forwarded-") ||
+      lower.includes("_")
+    )
       continue;
     text += `${name}: ${value}\r\n`;
   }

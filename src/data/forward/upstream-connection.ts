@@ -85,7 +85,7 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
     if (this.#attempt !== attempt) return;
     writeRequestHead(this.out, attempt, this.loopMark);
     if (attempt.body) {
-      this.#upload = new Upload(this, attempt.body);
+      this.#upload = new Upload(this, attempt.body, attempt.route.requestEdits.drop);
       this.#holding = attempt.body.expectsContinue === true;
       // Its first bytes go with the head.
       if (!this.#holding) this.#upload.begin();
@@ -354,6 +354,8 @@ class Upload implements BodySink {
   constructor(
     readonly connection: UpstreamConnection,
     readonly body: Body,
+    /** names that are no trailers of this request either, by the route's rules */
+    readonly dropped: ReadonlySet<string>,
   ) {
     this.#chunked = body.length < 0;
   }
@@ -387,7 +389,7 @@ class Upload implements BodySink {
     const { connection } = this;
     if (this.#stopped) return;
     this.#stopped = true;
-    if (this.#chunked) connection.out.text(`0\r\n${trailerLines(trailers)}\r\n`);
+    if (this.#chunked) connection.out.text(`0\r\n${trailerLines(trailers, this.dropped)}\r\n`);
     connection.requestSent();
     if (!this.#composing) connection.out.flush();
   }
