@@ -30,6 +30,11 @@ export const verbs = {
     },
     load: () => import("./cli/validate.ts"),
   },
+  certs: {
+    doc: "list certificates and hosts without one; exits 1 if one is bad or expired, or a host has none",
+    flags: { conf, json: { type: "boolean", doc: "as JSON" } },
+    load: () => import("./cli/certs.ts"),
+  },
   init: {
     doc: "write a commented, working configuration into a folder",
     operand: { name: "DIR", required: true },

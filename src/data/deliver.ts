@@ -9,6 +9,7 @@ import { KeptBody } from "./forward/kept-body.ts";
 import { forwardWebSocket } from "./forward/upgrade.ts";
 import { refuse } from "./guards/guard.ts";
 import { applyEdits } from "./headers/edits.ts";
+import { withHsts } from "./headers/hsts.ts";
 import { restOfPath } from "./headers/to-upstream.ts";
 import type { Plane } from "./plane.ts";
 import type { Route, Table } from "./routing/table.ts";
@@ -111,7 +112,9 @@ class Delivery implements Attempt {
       exchange.acceptTunnel!(answer, route.responseEdits, this.#sticky);
       return exchange.reply(undefined);
     }
-    exchange.reply({ passed: answer, status: answer.status, edits: route.responseEdits, fields: this.#sticky });
+    const hsts = exchange.secure ? route.hsts : undefined;
+    const fields = hsts === undefined ? this.#sticky : withHsts(answer, this.#sticky, hsts);
+    exchange.reply({ passed: answer, status: answer.status, edits: route.responseEdits, fields });
   }
 
   failed(failure: Failure): void {

@@ -10,6 +10,7 @@ import type { SocketEvents } from "./wire/dial.ts";
 import type { Output } from "./wire/output.ts";
 import type { Transport } from "./wire/transport.ts";
 import type { Route } from "./routing/table.ts";
+import type { Secured } from "./tls/secured.ts";
 import type { Member } from "./upstream/pool.ts";
 
 export type HttpVersion = "HTTP/1.0" | "HTTP/1.1" | "HTTP/2.0" | "HTTP/3.0";
@@ -59,6 +60,11 @@ export abstract class Exchange {
   interim?(answer: Answer): void;
   /** the protocols that the request asks for on this connection and that this engine can offer; undefined = none */
   get upgrade(): string | undefined {
+    return undefined;
+  }
+
+  /** the client's TLS connection, where the engine knows it */
+  get secured(): Secured | undefined {
     return undefined;
   }
 

@@ -43,6 +43,7 @@ export class Plane {
     hosts: new Map(),
     wildcards: [],
     fallback: undefined,
+    clientPolicy: undefined,
     routes: [],
     unmatchedStatus: 404,
     retryBudgetPercent: 20,

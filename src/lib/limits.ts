@@ -159,6 +159,47 @@ export const webSocketQueueShareBytes = MIB;
 export const hostsKnownMax = 1_024;
 /** After a reload the collector is called so much later, for all reloads in between together. */
 export const tidyAfterReloadMs = 2_000;
+/** TLS contexts kept by one listener; a fresh one took 3 to 6 KiB and 0.05 to 0.2 ms, but it gathers sessions in use. */
+export const tlsContextsMax = 1_024;
+/**
+ * Handshakes that have not told a name yet, and so cannot be paced; above it the oldest is closed. Twice the backlog of a
+ * listening socket, so that a burst of good clients stays below.
+ */
+export const handshakesUnnamedMax = 1_024;
+/** TLS sessions kept to resume connections to upstreams. */
+export const upstreamSessionsMax = 1_024;
+/** The listener of Bun.serve that goes still accepts what the kernel has queued for it; then it drains. */
+export const tlsSwapOverlapMs = 200;
+/** Certificates on Bun.serve change at most this often: each change costs the clients their kept connections. */
+export const tlsSwapEveryMs = 500;
+/** Listeners of Bun.serve that drain at the same time; above it the oldest is cut. */
+export const tlsListenersOldMax = 8;
+/** A certificate or key file above this is refused: a chain of ten RSA-4096 certificates has 20 KiB. */
+export const certificateFileBytesMax = 256 * KIB;
+/** Certificates of one chain; clients refuse chains longer than about ten. */
+export const chainCertificatesMax = 16;
+/** RSA keys: browsers refuse shorter ones, longer ones take so long to sign with that a few clients stop a core. */
+export const rsaKeyBitsMin = 2_048;
+export const rsaKeyBitsMax = 8_192;
+/** Pairs read from all certificate folders together. */
+export const certificatePairsMax = 5_000;
+/**
+ * A pair that cannot be used is reported once its files have been at rest so long: whoever replaces certificate and key
+ * one after the other needs a moment.
+ */
+export const certificateGraceMs = 1_500;
+/** A pair whose files are gone is served for so long: some tools remove, then write. With the watch's own wait below 1 s. */
+export const certificateGoneMs = 300;
+/** A chain that became shorter is served once its file has been at rest so long: the rest of it may still be written. */
+export const certificateSettleMs = 500;
+/** How often certificates are compared with the clock: some begin, some end, some need a warning. */
+export const certificateClockMs = 60_000;
+/** Reading changed certificates gives way to requests after this time. */
+export const certificateSliceMs = 8;
+/** Certificates named in one line of the log; the rest is counted. */
+export const certificatesToldMax = 20;
+/** Names of one certificate in a line of the log; the rest is counted. */
+export const certificateNamesToldMax = 4;
 /** File descriptors kept back from new clients, at most: for log files, health checks, look-ups and connections to upstreams. */
 export const descriptorsReservedMax = 64;
 /** How often it is looked whether a file can still be opened; so long may a full table cost CPU. */

@@ -1,11 +1,11 @@
 /** The shapes of every generation route as documented, and what is protected stays closed (contract points 1–3; A1). */
 import { describe, expect, test } from "bun:test";
 import { echo, startOrigin } from "../support/origins.ts";
-import { startProxy, type TestProxy } from "../support/proxy.ts";
+import { overTls, startProxy, type TestProxy } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
-async function ask(proxy: TestProxy, target: string, host: string) {
-  const answer = await raw(proxy.port, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+async function ask(proxy: TestProxy, target: string, host: string, port = proxy.port) {
+  const answer = await raw(port, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
   return { status: answer.status, origin: answer.fields.find(([name]) => name === "x-origin")?.[1], answer };
 }
 
@@ -79,9 +79,9 @@ describe("the configuration of the original's manual [3]", () => {
       const { fields } = origins[0]!.answer;
       expect(fields).toContainEqual(["access-control-allow-origin", "*"]);
       expect(fields).toContainEqual(["x-proxy-from", "Aralez"]);
-      expect((await ask(proxy, "/foo/x?q=1", host)).answer.fields).toContainEqual([
+      expect((await ask(proxy, "/foo/x?q=1", host, proxy.plainPort)).answer.fields).toContainEqual([
         "location",
-        "https://myhost.mydomain.com/foo/x?q=1",
+        `https://myhost.mydomain.com${overTls ? `:${proxy.tlsPort}` : ""}/foo/x?q=1`,
       ]);
       expect((await ask(proxy, "/.well-known/acme-challenge/token", host)).origin).toBe("d");
       expect((await ask(proxy, "/", "other.test")).status).toBe(name.includes("top level") ? 404 : 301);

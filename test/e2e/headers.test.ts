@@ -1,7 +1,7 @@
 /** Header fields both ways (contract points 15, 17; B11, B12) and the sticky cookie on the wire (point 9, A3, B14). */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { echo, startOrigin, startRawOrigin, type Origin } from "../support/origins.ts";
-import { startProxy, type TestProxy } from "../support/proxy.ts";
+import { overTls, startProxy, type TestProxy } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
 let origin: Origin;
@@ -66,9 +66,9 @@ describe("the request to the upstream [15] [17] [B12]", () => {
       "Forwarded: for=6.6.6.6",
     ]);
     expect(seen["x-forwarded-for"]).toBe("127.0.0.1");
-    expect(seen["x-forwarded-proto"]).toBe("http");
+    expect(seen["x-forwarded-proto"]).toBe(overTls ? "https" : "http");
     expect(seen["x-forwarded-host"]).toBe("a.test");
-    expect(seen["x-forwarded-port"]).toBe(String(proxy.port));
+    expect(seen["x-forwarded-port"]).toBe(String(overTls ? proxy.tlsPort : proxy.port));
     expect(seen["x-real-ip"]).toBe("127.0.0.1");
     expect(seen["forwarded"]).toBeUndefined();
     expect(seen["host"]).toBe("a.test");
@@ -153,7 +153,8 @@ describe("a sticky session [9] [B14]", () => {
   test("keeps the client on one server; the upstream's own cookies survive", async () => {
     const first = await sticky([]);
     const cookie = cookieOf(first.all("set-cookie"));
-    expect(cookie).toMatch(/^backend_id=[0-9a-f]{32}; Path=\/; Max-Age=8600; HttpOnly; SameSite=Lax$/);
+    expect(cookie).toMatch(/^backend_id=[0-9a-f]{32}; Path=\/; Max-Age=8600; HttpOnly; SameSite=Lax(; Secure)?$/);
+    expect(cookie.endsWith("; Secure")).toBe(overTls);
     if (first.name === "one") expect(first.all("set-cookie")).toContain("b=2");
     for (let i = 0; i < 6; i++)
       expect((await sticky([`Cookie: x=1; ${cookie.split(";")[0]}; y=2`])).name).toBe(first.name);

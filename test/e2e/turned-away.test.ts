@@ -29,10 +29,10 @@ async function occupy(port: number, count: number): Promise<net.Socket[]> {
 test("a request that was sent before the refusal resets nothing: the client reads its 503 and an orderly end", async () => {
   await using up = await startOrigin((_, response) => void response.end("ok"));
   await using proxy = await startProxy(rules(up.address), { ...engines, max_connections: 1 });
-  const [inside] = await occupy(proxy.port, 1);
+  const [inside] = await occupy(proxy.plainPort, 1);
   const told = await beforeAccept(
     `const told = await Promise.all(Array.from({ length: 20 }, () => new Promise((resolve) => {
-       const socket = net.connect({ port: ${proxy.port}, host: "127.0.0.1", allowHalfOpen: true });
+       const socket = net.connect({ port: ${proxy.plainPort}, host: "127.0.0.1", allowHalfOpen: true });
        let text = "";
        socket.on("connect", () => (socket.write("POST / HTTP/1.1\\r\\nHost: a.test\\r\\nContent-Length: 100000\\r\\n\\r\\n" + "x".repeat(100000)), sent()));
        socket.on("data", (data) => (text += data));
@@ -47,14 +47,14 @@ test("a request that was sent before the refusal resets nothing: the client read
   expect(proxy.log().match(/ WARN client - 503 /g)).toHaveLength(1);
   expect(proxy.log().match(/DEBUG client - 503 to 127\.0\.0\.1: too_many_connections/g)).toHaveLength(20);
   inside!.destroy();
-  await until(async () => (await raw(proxy.port, request)).status === 200, "room again");
+  await until(async () => (await raw(proxy.plainPort, request)).status === 200, "room again");
 });
 
 test("those turned away do not hold a shutdown", async () => {
   await using up = await startOrigin((_, response) => void response.end("ok"));
   await using proxy = await startProxy(rules(up.address), { ...engines, max_connections: 1 });
-  const [inside] = await occupy(proxy.port, 1);
-  const late = net.connect({ port: proxy.port, host: "127.0.0.1", allowHalfOpen: true });
+  const [inside] = await occupy(proxy.plainPort, 1);
+  const late = net.connect({ port: proxy.plainPort, host: "127.0.0.1", allowHalfOpen: true });
   let over = false;
   late.on("error", () => {});
   late.on("close", () => (over = true));

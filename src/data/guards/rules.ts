@@ -26,7 +26,6 @@ export const guardKeys = {
   hsts: key("UH", seconds(0), {
     default: "31536000 where `to_https` is on and the grade is high, else 0",
     doc: "`Strict-Transport-Security` max-age on TLS answers.",
-    later: true,
   }),
   rate_limit: key("UHP", whole(1), {
     default: "",
@@ -50,11 +49,13 @@ export const guardKeys = {
     later: true,
   }),
   deny: key("UHP", clientAddresses, { default: "[]", doc: "403 for clients in this list.", later: true }),
-  client_ca: key("H", pemFile, { default: "", doc: "Client certificates signed by this CA (TLS port).", later: true }),
+  client_ca: key("H", pemFile, {
+    default: "",
+    doc: "Client certificates signed by this CA are asked for on the TLS port. Socket engine.",
+  }),
   client_auth: key("H", oneOf(["require", "request"]), {
     default: "require",
     doc: "Whether a client certificate must be shown, where `client_ca` is set.",
-    later: true,
   }),
 };
 

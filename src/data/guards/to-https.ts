@@ -4,16 +4,16 @@ import { refuse, type Guard } from "./guard.ts";
 
 /**
  * @param status 301, 302, 307 or 308
- * @param tlsPort port of the TLS listener, or undefined when there is none: then https is somewhere else, on its own port
+ * @param tlsPort tells the port of the TLS listener; undefined when there is none: then https is somewhere else, on its own port
  */
-export function toHttps(status: number, tlsPort: number | undefined): Guard {
-  const port = tlsPort === undefined || tlsPort === 443 ? "" : `:${tlsPort}`;
+export function toHttps(status: number, tlsPort: (() => number) | undefined): Guard {
   return {
     name: "to_https",
     check(exchange) {
       if (isHttps(exchange)) return undefined;
       if (exchange.host === "") return refuse(400, "https needs a Host to redirect to");
-      return redirect(status, `https://${exchange.host}${port}${exchange.target}`);
+      const port = tlsPort?.() ?? 443;
+      return redirect(status, `https://${exchange.host}${port === 443 ? "" : `:${port}`}${exchange.target}`);
     },
   };
 }

@@ -62,6 +62,8 @@ export function saidOfClient(exchange: Exchange, route: Route, loopMark: string)
   fields.push(["X-Forwarded-Port", port === "" ? String(exchange.localPort) : port]);
   if (prefix !== "") fields.push(["X-Forwarded-Prefix", prefix]);
   if (client !== "") fields.push(["X-Real-IP", client]);
+  const certificate = exchange.secured?.client;
+  if (certificate) fields.push(["Client-Cert", certificate.field], ["X-Client-Subject", certificate.subject]);
   fields.push(["X-Request-Id", exchange.id]);
   const left = forwardsLeft(exchange);
   if (left !== undefined) fields.push(["Max-Forwards", String(left - 1)]);

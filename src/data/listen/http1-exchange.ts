@@ -4,6 +4,7 @@ import type { FieldLine } from "../body.ts";
 import { Exchange, type Answer, type FieldVisitor, type Reply, type Underway } from "../exchange.ts";
 import { refuse } from "../guards/guard.ts";
 import { copyFields, type HeaderEdits } from "../headers/edits.ts";
+import type { Secured } from "../tls/secured.ts";
 import type { RequestHead } from "../wire/request-head.ts";
 import type { Http1Connection } from "./http1.ts";
 import { RequestBody } from "./request-body.ts";
@@ -12,7 +13,6 @@ export class Http1Exchange extends Exchange {
   readonly method: string;
   readonly target: string;
   readonly version: "HTTP/1.0" | "HTTP/1.1";
-  readonly secure = false;
   readonly authority: string | undefined;
   readonly body: RequestBody | undefined;
   readonly keepAlive: boolean;
@@ -39,6 +39,14 @@ export class Http1Exchange extends Exchange {
           : undefined;
     this.keepAlive = head.keepAlive;
     if (head.chunked || head.contentLength > 0) this.body = new RequestBody(connection, head);
+  }
+
+  get secure(): boolean {
+    return this.connection.secured !== undefined;
+  }
+
+  override get secured(): Secured | undefined {
+    return this.connection.secured;
   }
 
   get peer(): string {

@@ -18,6 +18,7 @@ import type { Answer, Reply } from "../exchange.ts";
 import type { Said } from "../forward/request-writer.ts";
 import { refuse } from "../guards/guard.ts";
 import type { HeaderEdits } from "../headers/edits.ts";
+import type { Secured } from "../tls/secured.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
 import { kindOfBadRequest } from "../observe/refusals.ts";
@@ -85,6 +86,8 @@ export class Http1Connection implements SocketEvents, Swept {
     readonly peer: string,
     readonly site: Site,
     readonly handOver: (events: SocketEvents) => void,
+    /** over TLS */
+    readonly secured?: Secured,
   ) {
     this.out = new Output(transport);
     this.#sinceMs = site.sweeper.dueMs || performance.now();

@@ -2,6 +2,7 @@
 import type { ListenAddress } from "../../lib/address.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Ending } from "../plane.ts";
+import type { CertificateSet } from "../tls/certificate-set.ts";
 
 /** 0 = no bound. */
 export interface ClientTimeouts {
@@ -33,6 +34,14 @@ export interface Listener {
   close(): Promise<void>;
   /** exchanges and WebSockets open now */
   readonly open: number;
+}
+
+/** A listener of the TLS port. */
+export interface TlsListener extends Listener {
+  /** New connections are served these; those that stand go on. */
+  certificates(set: CertificateSet): void;
+  /** The rules have changed, and with them perhaps who must show a certificate. */
+  policiesChanged(): void;
 }
 
 /** An address that a browser can open. */

@@ -3,7 +3,7 @@ import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.t
 import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
 import { sweepMs, turnedAwayMax, warningEveryMs } from "../../lib/limits.ts";
 import { SparseWarning } from "../../lib/sparse-warning.ts";
-import { Sweeper } from "../../lib/sweeper.ts";
+import { Sweeper, type Swept } from "../../lib/sweeper.ts";
 import { Refusals, type RefusalReason } from "../observe/refusals.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { visible, type ClientTimeouts, type Listener, type ListenerOptions } from "./listener.ts";
@@ -22,15 +22,23 @@ export interface SocketListenerOptions extends ListenerOptions {
   log(level: "warn" | "debug", target: string, text: string): void;
 }
 
+/** One client connection, whatever it speaks. */
+export interface ClientConnection extends SocketEvents, Swept {
+  /** it has an exchange or a tunnel under way */
+  readonly busy: boolean;
+  drainNow(): void;
+  cut(): void;
+}
+
 /** What the connections of one listener share. */
 export interface Site {
   readonly options: SocketListenerOptions;
   readonly sweeper: Sweeper;
-  readonly connections: Set<Http1Connection>;
+  readonly connections: Set<ClientConnection>;
   readonly refusals: Refusals;
   port: number;
   draining: boolean;
-  gone(connection: Http1Connection): void;
+  gone(connection: ClientConnection): void;
 }
 
 interface Data {
@@ -38,7 +46,7 @@ interface Data {
 }
 
 /** A connection of any listener of this process counts: they share its files. */
-let openConnections = 0;
+export const census = { connections: 0 };
 
 /** @throws the error of Bun.listen: EADDRINUSE, EACCES, … */
 export function listenSocket(options: SocketListenerOptions): Listener {
@@ -52,7 +60,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
     port: 0,
     draining: false,
     gone(connection) {
-      if (site.connections.delete(connection)) openConnections--;
+      if (site.connections.delete(connection)) census.connections--;
       site.sweeper.delete(connection);
       if (site.connections.size === 0) drained?.();
     },
@@ -73,7 +81,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
         (events) => (socket.data.events = events),
       );
       socket.data.events = connection;
-      openConnections++;
+      census.connections++;
       site.connections.add(connection);
       site.sweeper.add(connection);
     },
@@ -146,9 +154,7 @@ class Door {
 
   /** @returns why a new connection must go, or undefined */
   refuses(socket: Bun.Socket<Data>): RefusalReason | undefined {
-    if (descriptorReserve.refuses(descriptorOf(socket))) return "too_many_files";
-    const most = this.site.options.connectionsMax();
-    return most > 0 && openConnections >= most ? "too_many_connections" : undefined;
+    return refusalOf(socket, this.site.options.connectionsMax());
   }
 
   turnAway(socket: Bun.Socket<Data>, peer: string, reason: RefusalReason): void {
@@ -172,8 +178,17 @@ class Door {
   }
 }
 
+/** Why a new connection must go, or undefined. @param most connections per process; 0 = no bound */
+export function refusalOf(
+  socket: Bun.Socket<unknown>,
+  most: number,
+): "too_many_files" | "too_many_connections" | undefined {
+  if (descriptorReserve.refuses(descriptorOf(socket))) return "too_many_files";
+  return most > 0 && census.connections >= most ? "too_many_connections" : undefined;
+}
+
 /** BUN(1.4.4): the types do not know a socket's `fd`; remove when they do. */
-function descriptorOf(socket: Bun.Socket<Data>): number {
+function descriptorOf(socket: Bun.Socket<unknown>): number {
   return (socket as { fd?: number }).fd ?? -1;
 }
 
@@ -184,4 +199,6 @@ function listen(address: ListenAddress, socket: Bun.SocketHandler<Data>) {
     : Bun.listen<Data>({ hostname: address.hostname, port: address.port, exclusive: true, ...common });
 }
 
+/** Hears nothing: for sockets that are only waiting for their end. */
+export /** Hears nothing: for sockets that are only waiting for their end. */
 const deaf: SocketEvents = { data() {}, drain() {}, end() {}, close() {} };

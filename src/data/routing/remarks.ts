@@ -121,7 +121,7 @@ class Used {
   }
 }
 
-const guards = new Set(["authorization", "allow", "deny", "client_ca"]);
+const guards = new Set(["authorization", "allow", "deny"]);
 
 function isOpen(key: string, { value }: Entry): boolean {
   if (key !== "authorization") return value.kind === "list" && value.items.length === 0;
@@ -189,6 +189,23 @@ export function inspectAuthorizations(
   }
   for (const section of ["consul", "kubernetes"] as const) {
     for (const [i, service] of (rules[section]?.services ?? []).entries()) inspect(service, [section, "services", i]);
+  }
+}
+
+/** A host with `client_ca` needs a listener that can see a client's certificate. */
+export function inspectClientAuthorities(
+  hosts: Record<string, HostRules>,
+  root: MapNode,
+  settings: Settings,
+  report: Report,
+): void {
+  if (settings.listener_engine !== "bun") return;
+  for (const [name, host] of Object.entries(hosts)) {
+    const path = ["upstreams", name, "client_ca"];
+    const message =
+      "client_ca needs the socket engine: Bun.serve does not show a client's certificate, so remove listener_engine: bun from main.yaml";
+    if (host.client_ca !== undefined)
+      report.error("conflict", find(root, path).at, path, message, { once: "client_ca" });
   }
 }
 
