@@ -46,7 +46,7 @@ export interface ReloaderOptions {
 export function compileSettings(
   settings: Settings,
   stickyKey: Uint8Array,
-): Omit<CompileContext, "ledger" | "version" | "warn" | "readCa"> {
+): Omit<CompileContext, "ledger" | "guardState" | "forwarder" | "version" | "warn" | "readCa"> {
   return {
     healthMethod: settings.hc_method,
     healthIntervalSeconds: settings.hc_interval,
@@ -55,6 +55,7 @@ export function compileSettings(
     caFile: settings.ca_file,
     clientCa: settings.client_ca !== undefined,
     stickyKey,
+    masterKey: settings.master_key,
   };
 }
 
@@ -127,6 +128,8 @@ export class Reloader {
         ...compileSettings(settings(), stickyKey),
         readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
         ledger: plane.ledger,
+        guardState: plane.guardState,
+        forwarder: () => plane.options.forwarder,
         version,
         warn: (remark) => log("warn", "config", remark),
       });
@@ -163,7 +166,9 @@ export class Reloader {
     plane.table = table;
     const members = table.routes.flatMap((route) => route.pool?.members ?? []);
     ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
-    plane.options.tunnels.sweep(new Set(table.routes.map((route) => trustKey(route.trust))));
+    const ofGuards = table.routes.flatMap((route) => route.guards.flatMap(({ trust }) => trust ?? []));
+    const trusts = [...table.routes.map((route) => route.trust), ...ofGuards];
+    plane.options.tunnels.sweep(new Set(trusts.map(trustKey)));
     this.monitor.follow([...targets]);
     this.#tidyUp();
   }

@@ -1,10 +1,12 @@
 /** Deliver: pick a member, forward, fail over while that is allowed; or serve a file. */
 import { hasToken } from "../lib/fields.ts";
+import type { Body } from "./body.ts";
 import type { Exchange, PassedReply, Reply } from "./exchange.ts";
 import { Failure } from "./failure.ts";
 import { KeptBody } from "./forward/kept-body.ts";
 import { forwardWebSocket } from "./forward/upgrade.ts";
 import { refuse } from "./guards/guard.ts";
+import { LimitedBody } from "./guards/limits/max-body.ts";
 import { applyEdits } from "./headers/edits.ts";
 import { restOfPath } from "./headers/to-upstream.ts";
 import type { Plane } from "./plane.ts";
@@ -43,7 +45,7 @@ export async function deliver(
   const websocket = asked && exchange.acceptWebSocket !== undefined;
   // Whatever carries plain requests, a tunnel needs a connection of our own.
   const forwarder = exchange.upgrade === undefined ? plane.options.forwarder : plane.options.tunnels;
-  const body = exchange.body && new KeptBody(exchange.body, route.retryBodyBytesMax);
+  const body = exchange.body && new KeptBody(limited(exchange.body, route), route.retryBodyBytesMax);
   const tried: Member[] = [];
   plane.retryBudget.countRequest(exchange.startedMs);
   for (;;) {
@@ -99,6 +101,10 @@ export async function deliver(
   return refusal(plane, exchange, pool);
 }
 
+function limited(body: Body, { maxBodyBytes }: Route): Body {
+  return maxBodyBytes === 0 ? body : new LimitedBody(body, maxBodyBytes);
+}
+
 function pick(pool: Pool, route: Route, exchange: Exchange, tried: readonly Member[]): Member | undefined {
   const nowMs = performance.now();
   if (route.stickySeconds > 0 && tried.length === 0) {
@@ -152,6 +158,7 @@ function refusal(plane: Plane, exchange: Exchange, pool: Pool): Reply {
   const words: Partial<Record<number, string>> = {
     400: "the request body is not valid",
     408: "the request body did not arrive in time",
+    413: "the request body is larger than this route allows",
     502: "the upstream server could not be reached or gave no valid answer",
     503: "the upstream servers are busy",
     504: "the upstream server did not answer in time",

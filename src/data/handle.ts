@@ -31,7 +31,8 @@ export async function handle(plane: Plane, exchange: Exchange): Promise<Reply | 
     const verdict = waiting instanceof Promise ? await waiting : waiting;
     if (verdict) return close(plane, exchange, verdict, guard.name);
   }
-  const reply = await deliver(plane, exchange, found, table);
+  // A guard may have put a route in its place that carries what it found out.
+  const reply = await deliver(plane, exchange, exchange.route, table);
   return reply && close(plane, exchange, reply, "");
 }
 

@@ -222,28 +222,7 @@ describe("authorization", () => {
     expect(
       goodRules(onePath("authorization: {type: jwt, data: sixteen-bytes-xx}", server), { settings: settingsWithoutKey })
         .problems,
-    ).toHaveLength(1);
-  });
-  test("guards that are not in force yet are named in one warning; `none` and empty lists are no guards", () => {
-    const told = (text: string) =>
-      goodRules(text)
-        .problems.filter((problem) => problem.code === "not-in-force")
-        .map((problem) => problem.message);
-    expect(told(onePath("authorization: {type: none}", "allow: []", server))).toEqual([]);
-    expect(
-      told(
-        onePath(
-          "authorization: {type: apikey, data: k-123456}",
-          "deny: [private]",
-          "rate_limit: 5",
-          "max_body: 1M",
-          server,
-        ),
-      ),
-    ).toEqual([
-      "checked, not in force yet: authorization, deny. Until then these routes answer 503",
-      "checked, not in force yet: rate_limit, max_body",
-    ]);
+    ).toEqual([]);
   });
   test("a path's own beside a global one is remarked on: the original had it the other way round", () => {
     const loaded = goodRules(

@@ -58,7 +58,8 @@ export function writeRequestHead(out: Output, attempt: Attempt, loopMark: string
   const { exchange, route, member, body } = attempt;
   const head = (exchange as Partial<RawExchange>).head;
   out.text(`${exchange.method} `);
-  if (head && !route.stripPrefix && head.pathStart >= 0) out.copy(head.bytes, head.pathStart, head.pathEnd);
+  if (head && !route.stripPrefix && !route.cutsTokens && head.pathStart >= 0)
+    out.copy(head.bytes, head.pathStart, head.pathEnd);
   else out.text(targetToUpstream(exchange, route));
   out.text(" HTTP/1.1\r\n");
   // The client's own Host line stays where it was, unless a rule or an absolute-form target says otherwise (RFC 9112 3.2.2).

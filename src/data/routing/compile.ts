@@ -4,8 +4,10 @@
  */
 import { showAddress, type DialAddress, type ListenAddress, type Protocol } from "../../lib/address.ts";
 import { openFileTree, type FileTree } from "../forward/files.ts";
+import { authorize, type AuthorizationContext } from "../guards/authorization/authorize.ts";
 import { closed } from "../guards/closed.ts";
 import type { Guard } from "../guards/guard.ts";
+import { addressGuards, limitGuards, type RouteNames } from "../guards/configured.ts";
 import { redirectTo } from "../guards/redirect.ts";
 import { toHttps } from "../guards/to-https.ts";
 import { compileEdits, mergeHeaderRules } from "../headers/edits.ts";
@@ -14,11 +16,11 @@ import { healthKey, type Ledger } from "../upstream/ledger.ts";
 import { Pool, type Member } from "../upstream/pool.ts";
 import { stickyId } from "../upstream/sticky.ts";
 import { normalisePathKey } from "./path.ts";
-import { defaultHost, type HostRules, type PathRules, type Rules } from "./rules.ts";
+import { defaultHost, type HostRules, type Levels, type PathRules, type Rules } from "./rules.ts";
 import type { HostTable, Route, Table, Trust } from "./table.ts";
 
 /** What Settings contribute to a table. */
-export interface CompileContext {
+export interface CompileContext extends AuthorizationContext {
   readonly ledger: Ledger;
   readonly version: string;
   readonly healthMethod: string;
@@ -28,12 +30,8 @@ export interface CompileContext {
   /** where the admin API listens or would listen: such an upstream never carries traffic (A1) */
   readonly adminAddress: ListenAddress;
   readonly caFile: string | undefined;
-  /** @returns the text of a PEM file. @throws when it cannot be read */
-  readCa(file: string): string;
   readonly clientCa: boolean;
   readonly stickyKey: Uint8Array;
-  /** remarks about the rules, for the log */
-  warn(text: string): void;
 }
 
 /** A member's health question, for control to ask. */
@@ -85,8 +83,6 @@ export function compile(rules: Rules, context: CompileContext): Compiled {
   return { table, targets: [...targets.values()] };
 }
 
-type Levels = readonly [top: Rules, host: HostRules, path: PathRules];
-
 function compileRoute(
   host: string,
   pathKey: string,
@@ -122,7 +118,7 @@ function compileRoute(
     host,
     path,
     name,
-    guards: guardsOf(levels, context),
+    guards: guardsOf({ host, path }, levels, context),
     files: own.files === undefined ? undefined : fileTree(own.files, name),
     pool:
       own.servers && !own.redirect_to
@@ -131,6 +127,7 @@ function compileRoute(
     requestEdits,
     responseEdits: compileEdits(mergeHeaderRules(top.client_headers, hostRules.client_headers, own.client_headers)),
     stripPrefix: own.strip_prefix ?? false,
+    cutsTokens: near("authorization")?.type === "jwt",
     timeouts: {
       connectMs: timeouts.connect * 1000,
       firstByteMs: timeouts.first_byte * 1000,
@@ -139,6 +136,7 @@ function compileRoute(
     },
     retries: near("retries") ?? 2,
     retryBodyBytesMax: near("retry_body") ?? 64 * 1024,
+    maxBodyBytes: near("max_body") ?? 0,
     stickySeconds,
     trust,
   };
@@ -153,16 +151,16 @@ function fileTree(folder: string, route: string): FileTree {
 }
 
 /** Guards in the order they run (contract, section 1); only those that are configured. */
-function guardsOf([top, host, path]: Levels, context: CompileContext): Guard[] {
+function guardsOf(names: RouteNames, levels: Levels, context: CompileContext): Guard[] {
+  const [top, host, path] = levels;
   const guards: Guard[] = [];
   const status = path.redirect_status ?? host.redirect_status ?? top.redirect_status ?? 301;
   if (path.to_https || host.to_https || top.to_https) guards.push(toHttps(status, context.tlsPort));
   if (context.clientCa || host.client_ca !== undefined) guards.push(closed("client_ca"));
-  for (const key of ["allow", "deny"] as const) {
-    if ((path[key] ?? host[key] ?? top[key] ?? []).length > 0) guards.push(closed(key));
-  }
+  guards.push(...addressGuards(levels), ...limitGuards(names, levels, context.guardState));
   const authorization = path.authorization ?? host.authorization ?? top.authorization;
-  if (authorization && authorization.type !== "none") guards.push(closed("authorization"));
+  const authorized = authorization && authorize(authorization, names.host, context);
+  if (authorized) guards.push(authorized);
   if (path.redirect_to !== undefined) guards.push(redirectTo(path.redirect_to, status));
   return guards;
 }

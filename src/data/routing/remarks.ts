@@ -93,8 +93,8 @@ class Used {
   look(map: MapNode, path: Path, skip: (key: string) => boolean = () => false): void {
     for (const [key, entry] of map.entries) {
       if (skip(key) || !Object.hasOwn(ruleKeys, key) || !ruleKeys[key as keyof typeof ruleKeys].about.later) continue;
-      const kind = !guards.has(key) ? this.#later : isOpen(key, entry) ? undefined : this.#closed;
-      if (kind && !kind.has(key)) kind.set(key, { entry, path: [...path, key] });
+      const kind = guards.has(key) ? this.#closed : this.#later;
+      if (!kind.has(key)) kind.set(key, { entry, path: [...path, key] });
     }
   }
 
@@ -121,10 +121,10 @@ class Used {
   }
 }
 
-const guards = new Set(["authorization", "allow", "deny", "client_ca"]);
+const guards = new Set(["client_ca"]);
 
-function isOpen(key: string, { value }: Entry): boolean {
-  if (key !== "authorization") return value.kind === "list" && value.items.length === 0;
+/** `authorization: {type: none}` */
+function isNone({ value }: Entry): boolean {
   const type = value.kind === "map" ? value.entries.get("type")?.value : undefined;
   return type?.kind === "scalar" && type.value === "none";
 }
@@ -132,7 +132,7 @@ function isOpen(key: string, { value }: Entry): boolean {
 /** In the original the global `authorization` overrides a path's; a file may have relied on it. */
 function oppositeOrder(root: MapNode, report: Report): void {
   const top = root.entries.get("authorization");
-  if (!top || isOpen("authorization", top)) return;
+  if (!top || isNone(top)) return;
   for (const [name, { value: host }] of mapAt(root, "upstreams")?.entries ?? []) {
     for (const [key, { value: rules }] of mapAt(host, "paths")?.entries ?? []) {
       const own = rules.kind === "map" ? rules.entries.get("authorization") : undefined;
