@@ -322,7 +322,7 @@ class Call {
         return this.#sending ? out.queuedBytes === 0 : out.flush();
       },
       end: (trailers) => {
-        if (chunked) out.text(`0\r\n${trailerLines(trailers)}\r\n`);
+        if (chunked) out.text(`0\r\n${trailerLines(trailers, this.attempt.route.requestEdits.drop)}\r\n`);
         this.#done();
         if (!this.#sending) out.flush();
       },

@@ -5,6 +5,7 @@
 import { showAddress, type DialAddress, type ListenAddress, type Protocol } from "../../lib/address.ts";
 import { openFileTree, type FileTree } from "../forward/files.ts";
 import { authorize, type AuthorizationContext } from "../guards/authorization/authorize.ts";
+import type { AuthorizationRule } from "../guards/authorization/rules.ts";
 import { closed } from "../guards/closed.ts";
 import type { Guard } from "../guards/guard.ts";
 import { addressGuards, limitGuards, type RouteNames } from "../guards/configured.ts";
@@ -159,10 +160,18 @@ function guardsOf(names: RouteNames, levels: Levels, context: CompileContext): G
   if (context.clientCa || host.client_ca !== undefined) guards.push(closed("client_ca"));
   guards.push(...addressGuards(levels), ...limitGuards(names, levels, context.guardState));
   const authorization = path.authorization ?? host.authorization ?? top.authorization;
-  const authorized = authorization && authorize(authorization, names.host, context);
-  if (authorized) guards.push(authorized);
+  const asks = authorization && authorizationGuard(authorization, names, context);
+  if (asks) guards.push(asks);
   if (path.redirect_to !== undefined) guards.push(redirectTo(path.redirect_to, status));
   return guards;
+}
+
+function authorizationGuard(rule: AuthorizationRule, { host, path }: RouteNames, context: CompileContext) {
+  try {
+    return authorize(rule, host, context);
+  } catch (error) {
+    throw new Error(`Cannot use the authorization of route ${host}${path}: ${(error as Error).message}`);
+  }
 }
 
 function trustOf(

@@ -5,26 +5,21 @@ import { dropped, rewritten } from "../../headers/to-upstream.ts";
 export const copyHeadersDefault = ["x-*", "remote-*"];
 
 export class CopyHeaders {
-  readonly #exact = new Set<string>();
-  readonly #prefixes: string[] = [];
+  /** names that only the service may set, wherever in the request; lower case */
+  readonly exact: ReadonlySet<string>;
+  readonly #prefixes: readonly string[];
 
   /** @param patterns names, or beginnings of names with a final `*` */
   constructor(patterns: readonly string[]) {
-    for (const pattern of patterns.map((one) => one.toLowerCase())) {
-      if (pattern.endsWith("*")) this.#prefixes.push(pattern.slice(0, -1));
-      else this.#exact.add(pattern);
-    }
-  }
-
-  /** A field that only the service may set: a client that sends it claims to be somebody. @param lower its name */
-  removes(lower: string): boolean {
-    return lower.startsWith("remote-") || this.#exact.has(lower);
+    const lower = patterns.map((pattern) => pattern.toLowerCase());
+    this.exact = new Set(lower.filter((pattern) => !pattern.endsWith("*")));
+    this.#prefixes = lower.filter((pattern) => pattern.endsWith("*")).map((pattern) => pattern.slice(0, -1));
   }
 
   /** @param lower a name of the service's answer */
   copies(lower: string): boolean {
     if (!mayCopy(lower)) return false;
-    return this.#exact.has(lower) || this.#prefixes.some((prefix) => lower.startsWith(prefix));
+    return this.exact.has(lower) || this.#prefixes.some((prefix) => lower.startsWith(prefix));
   }
 }
 

@@ -83,7 +83,7 @@ export class ForwardGuard implements Guard {
   /** What the client claims about itself goes, what the service says about it comes; the route's own rules win over both. */
   #edits(exchange: Exchange, { requestEdits }: Route, answer: Answer): Route["requestEdits"] {
     const { copy } = this.permission;
-    const drop = new Set(requestEdits.drop);
+    const drop = new Set([...requestEdits.drop, ...copy.exact]);
     const lines: FieldLine[] = [];
     answer.eachField((name, value) => {
       const lower = name.toLowerCase();
@@ -92,7 +92,7 @@ export class ForwardGuard implements Guard {
     for (const [name] of lines) drop.add(name.toLowerCase());
     exchange.eachField((name) => {
       const lower = name.toLowerCase();
-      if (copy.removes(lower)) drop.add(lower);
+      if (lower.startsWith("remote-")) drop.add(lower);
     });
     return { ...requestEdits, drop, lines: [...lines, ...requestEdits.lines] };
   }

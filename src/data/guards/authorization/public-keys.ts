@@ -26,7 +26,7 @@ const curveAlgorithms: Readonly<Record<string, string>> = {
  */
 export function readPem(text: string): PublicKey[] {
   const blocks = text.match(/-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g) ?? [];
-  if (blocks.length === 0) throw new Error("expected a public key in PEM, found none");
+  if (blocks.length === 0) throw new Error("there is no public key in PEM in it");
   return blocks.map((block) => {
     if (/^-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(block))
       throw new Error("this is a private key: give the public one, and keep this where tokens are made");
@@ -34,7 +34,7 @@ export function readPem(text: string): PublicKey[] {
     try {
       key = createPublicKey(block);
     } catch {
-      throw new Error("expected a public key or certificate (RSA, EC P-256/384/521 or Ed25519), found another kind");
+      throw new Error("not a public key or certificate of a kind that is known: RSA, EC P-256/384/521 or Ed25519");
     }
     return { kid: undefined, key, algorithms: algorithmsOf(key) };
   });
@@ -66,7 +66,7 @@ function algorithmsOf(key: KeyObject): ReadonlySet<string> {
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = key;
   if (type === "rsa") {
     const bits = details?.modulusLength ?? 0;
-    if (bits < rsaBitsMin) throw new Error(`expected an RSA key of at least ${rsaBitsMin} bits, found ${bits}`);
+    if (bits < rsaBitsMin) throw new Error(`an RSA key needs at least ${rsaBitsMin} bits, this one has ${bits}`);
     return new Set(rsaAlgorithms);
   }
   if (type === "ed25519") return new Set(["EdDSA", "Ed25519"]);

@@ -50,7 +50,7 @@ export class TokenVerifier {
       (rule.algorithms ?? []).flatMap((name) => (name === "EdDSA" ? [name, "Ed25519"] : [name])),
     );
     this.#algorithms = wanted.size === 0 ? possible : possible.intersection(wanted);
-    if (this.#algorithms.size === 0) throw new Error("jwt: none of its keys fits one of its `algorithms`");
+    if (this.#algorithms.size === 0) throw new Error("none of its keys fits one of its `algorithms`");
     this.#options = {
       requiredClaims: ["exp"],
       clockTolerance: rule.leeway ?? 0,
