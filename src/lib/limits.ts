@@ -150,8 +150,8 @@ export const webSocketQueueShareBytes = MIB;
 /** Host fields whose reading is remembered. */
 export const hostsKnownMax = 1_024;
 /**
- * What counting clients may add to the memory, whatever the number of addresses: half of it for the table of windows
- * (a million of them), the rest for what the engine makes of it.
+ * What counting clients may add to the memory, whatever the number of addresses. A quarter is the table of windows: half a
+ * million in one second are more than all workers of a machine can answer. The rest is room for the engine's garbage.
  */
 export const limiterBytesMax = 64 * MIB;
 /** Clients are counted by windows of this length (contract, section 14). */

@@ -227,7 +227,7 @@ upstreams:
       );
       await until(() => held.length === i + 1, "a request in flight");
       expect((await send(proxy.port, "/")).status).toBe(429);
-      client.destroy();
+      client.resetAndDestroy();
       await until(async () => (await send(proxy.port, "/")).status === 200, "the place of a client that left");
     }
   });

@@ -41,13 +41,14 @@ describe("a window", () => {
     expect(windows.count(scope, client(99_999), 4)).toBe(3);
   });
   test("of a client that is being limited survives a flood of other addresses in a small table", () => {
-    const windows = new WindowTable(1_000, 8 * 32 * 16);
+    const windows = new WindowTable(1_000, 32 * 32 * 4);
     for (let i = 0; i < 50; i++) windows.add(scope, ann, 0);
     for (let i = 0; i < 100_000; i++) windows.add(scope, { high: i, low: i * 7 }, 1);
     expect(windows.count(scope, ann, 2)).toBe(50);
   });
-  test("has room in the table for a million clients within half of the bound", () => {
-    expect(limiterBytesMax / 2 / 32).toBe(2 ** 20);
+  test("has room in the table for half a million clients within a quarter of the bound", () => {
+    expect(new WindowTable(1_000).bytes).toBe(limiterBytesMax / 4);
+    expect(limiterBytesMax / 4 / 32).toBe(2 ** 19);
   });
 });
 
