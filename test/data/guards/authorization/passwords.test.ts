@@ -75,7 +75,7 @@ describe("hashes in a configuration", () => {
     await using up = await startOrigin();
     const users = Object.fromEntries(kinds.map((hash, i) => [`u${i}`, hash]));
     await using proxy = await startProxy(
-      `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"], authorization: ${JSON.stringify({ type: "basic", users })} } } } }`,
+      `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"], healthcheck: false, authorization: ${JSON.stringify({ type: "basic", users })} } } } }`,
     );
     for (const user of Object.keys(users)) {
       const as = (password: string) =>
@@ -110,8 +110,8 @@ describe("hashes in a configuration", () => {
 upstreams:
   a.test:
     paths:
-      "/": { servers: ["${up.address}"], authorization: ${JSON.stringify({ type: "basic", users: { ann: slow } })} }
-      "/open": { servers: ["${up.address}"] }
+      "/": { servers: ["${up.address}"], healthcheck: false, authorization: ${JSON.stringify({ type: "basic", users: { ann: slow } })} }
+      "/open": { servers: ["${up.address}"], healthcheck: false }
 `);
     const order: string[] = [];
     const slowOne = send(proxy.port, "/", { fields: [["Authorization", `Basic ${btoa("ann:secret")}`]] }).then(
@@ -133,7 +133,7 @@ test("credentials that wait too many at once are answered 503 with when to come 
   await using up = await startOrigin();
   const slow = await Bun.password.hash("secret", { algorithm: "bcrypt", cost: 10 });
   await using proxy = await startProxy(
-    `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"], authorization: ${JSON.stringify({ type: "basic", users: { ann: slow } })} } } } }`,
+    `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"], healthcheck: false, authorization: ${JSON.stringify({ type: "basic", users: { ann: slow } })} } } } }`,
   );
   const answers = await Promise.all(
     Array.from({ length: 30 }, (_, i) =>
