@@ -181,6 +181,12 @@ export function inspectAuthorizations(
         once: "jwt without data",
       });
     }
+    const shared = rule.public_key === undefined && rule.jwks === undefined;
+    const bytes = settings.master_key === undefined ? Infinity : Buffer.byteLength(settings.master_key);
+    if (shared && bytes < jwtSecretBytesMin) {
+      const message = `tokens signed with \`master_key\` pass here, and its ${bytes} bytes could be found out by trying: give it at least ${jwtSecretBytesMin}`;
+      report.add("warning", "advice", at, path, message, { once: "short master key" });
+    }
   };
   inspect(rules, []);
   for (const [name, host] of Object.entries(rules.upstreams ?? {}) as [string, HostRules][]) {
