@@ -121,7 +121,10 @@ export async function start(options: StartOptions): Promise<Running> {
     for (const problem of [...options.problems, ...first.problems]) tellProblem(problem, tell);
     listeners.push(
       listen("http", settings.proxy_address_http, {
-        handle: (exchange) => (open++, handle(plane, exchange)),
+        handle(exchange) {
+          open++;
+          handle(plane, exchange);
+        },
         ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
         settings: () => settings,
         log,
@@ -131,7 +134,10 @@ export async function start(options: StartOptions): Promise<Running> {
       const tree = openTree(settings.file_server_folder);
       listeners.push(
         listen("files", settings.file_server_address, {
-          handle: (exchange) => (open++, handleFiles(tree, exchange, tell)),
+          handle(exchange) {
+            open++;
+            handleFiles(tree, exchange, tell);
+          },
           ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
           settings: () => settings,
           log,

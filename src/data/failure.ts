@@ -52,3 +52,10 @@ export class Failure extends Error {
     this.counts = about.counts;
   }
 }
+
+/** What a try threw. @param server for the log */
+export function asFailure(error: unknown, server: string): Failure {
+  return error instanceof Failure
+    ? error
+    : new Failure("bad_answer", `${server}: ${error instanceof Error ? error.message : String(error)}`);
+}

@@ -1,7 +1,10 @@
 /** The body of an answer on a connection of ours: pushed as it arrives; pausing it pauses the connection. */
+import { releasedBytesMin } from "../../lib/limits.ts";
+import { release } from "../../lib/release.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
 import { Failure } from "../failure.ts";
 import { ChunkedReader } from "../wire/chunked.ts";
+import type { Output } from "../wire/output.ts";
 import type { UpstreamConnection } from "./upstream-connection.ts";
 
 export class AnswerBody implements Body {
@@ -13,16 +16,17 @@ export class AnswerBody implements Body {
   #remaining: number;
   #chunks: ChunkedReader | undefined;
   #over = false;
-  #heardMs = performance.now();
+  #heardMs: number;
 
   constructor(
     readonly connection: UpstreamConnection,
     readonly kind: "length" | "chunked" | "close",
     readonly length: number,
     readonly silenceMs: number,
-    readonly onEnd: () => void,
+    nowMs: number,
   ) {
     this.#remaining = length;
+    this.#heardMs = nowMs;
     if (kind === "chunked") this.#chunks = new ChunkedReader();
   }
 
@@ -30,6 +34,24 @@ export class AnswerBody implements Body {
     this.#sink = sink;
     this.#paused = false;
     this.feed();
+  }
+
+  /**
+   * Copies the whole body, instead of {@link start}, where all of it is here already and fits.
+   * @returns false when it must be started
+   */
+  copyTo(out: Output): boolean {
+    const { input, at } = this.connection;
+    const end = at + this.length;
+    if (this.kind !== "length" || !input || input.length < end || this.length > out.room) return false;
+    out.copy(input, at, end);
+    const { length } = input;
+    this.connection.consumed(end, length);
+    // Whoever copies the body has copied the head before.
+    if (end === length && length >= releasedBytesMin) release(input);
+    this.#over = true;
+    this.connection.finish();
+    return true;
   }
 
   resume(): void {
@@ -77,8 +99,8 @@ export class AnswerBody implements Body {
 
   /** Takes what the connection has read. */
   feed(): void {
-    this.#heardMs = performance.now();
     const { connection } = this;
+    this.#heardMs = Math.max(this.#heardMs, connection.heardMs);
     while (!this.#paused && !this.#over && connection.input) {
       const { input, at } = connection;
       if (this.kind === "chunked") this.#feedChunks(input, at);
@@ -118,7 +140,7 @@ export class AnswerBody implements Body {
     this.#over = true;
     if (this.#stopped) this.connection.transport.resume();
     // The connection first: what the sink does next may want it.
-    this.onEnd();
+    this.connection.finish();
     this.#sink!.end(trailers);
   }
 }

@@ -45,30 +45,29 @@ export function fieldsToUpstream(exchange: Exchange, route: Route, loopMark: str
 
 /** What we say about the client, whatever it said itself; rules that set or remove such a name win. */
 export function saidOfClient(exchange: Exchange, route: Route, loopMark: string): FieldLine[] {
-  const fields: FieldLine[] = [];
-  const { drop } = route.requestEdits;
-  const add = (name: string, value: string) => {
-    if (value !== "" && !drop.has(name.toLowerCase())) fields.push([name, value]);
-  };
-  const sent = (name: string) => (exchange.trusted ? exchange.field(name) : undefined);
-  const chain = sent("x-forwarded-for");
-  add(
-    "X-Forwarded-For",
-    chain === undefined || chain.trim() === ""
-      ? exchange.peer
-      : exchange.peer === ""
-        ? chain
-        : `${chain}, ${exchange.peer}`,
-  );
-  add("X-Forwarded-Proto", sent("x-forwarded-proto") ?? (exchange.secure ? "https" : "http"));
-  add("X-Forwarded-Host", sent("x-forwarded-host") ?? exchange.authority ?? "");
-  add("X-Forwarded-Port", sent("x-forwarded-port") ?? (exchange.hostPort || String(exchange.localPort)));
-  add("X-Forwarded-Prefix", prefixOf(route) || (sent("x-forwarded-prefix") ?? ""));
-  add("X-Real-IP", exchange.client);
-  add("X-Request-Id", exchange.id);
+  const { peer, client } = exchange;
+  const chain = sent(exchange, "x-forwarded-for");
+  const prefix = prefixOf(route) || (sent(exchange, "x-forwarded-prefix") ?? "");
+  const host = sent(exchange, "x-forwarded-host") ?? exchange.authority ?? "";
   const loops = exchange.field("cdn-loop");
-  add("CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`);
-  return fields;
+  const fields: FieldLine[] = [];
+  if (chain !== undefined && chain.trim() !== "")
+    fields.push(["X-Forwarded-For", peer === "" ? chain : `${chain}, ${peer}`]);
+  else if (peer !== "") fields.push(["X-Forwarded-For", peer]);
+  fields.push(["X-Forwarded-Proto", sent(exchange, "x-forwarded-proto") ?? (exchange.secure ? "https" : "http")]);
+  if (host !== "") fields.push(["X-Forwarded-Host", host]);
+  const port = sent(exchange, "x-forwarded-port") ?? exchange.hostPort;
+  fields.push(["X-Forwarded-Port", port === "" ? String(exchange.localPort) : port]);
+  if (prefix !== "") fields.push(["X-Forwarded-Prefix", prefix]);
+  if (client !== "") fields.push(["X-Real-IP", client]);
+  fields.push(["X-Request-Id", exchange.id]);
+  fields.push(["CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`]);
+  const { drop } = route.requestEdits;
+  return drop.size === 0 ? fields : fields.filter(([name]) => !drop.has(name.toLowerCase()));
+}
+
+function sent(exchange: Exchange, name: string): string | undefined {
+  return exchange.trusted ? exchange.field(name) : undefined;
 }
 
 /** The Host of the upstream request: a rule's, the client's, or (HTTP/1.0 without one) the server's address. */

@@ -37,7 +37,8 @@ export function listenBun(options: ListenerOptions): Listener {
       try {
         // The idle timeout would also cut a request that its upstream is slow to answer; our own timers take over.
         server.timeout(request, 0);
-        const reply = await options.handle(exchange);
+        options.handle(exchange);
+        const reply = await exchange.replied;
         // After a successful upgrade Bun wants no Response; undefined is its documented way, which its types do not know.
         if (!reply) return undefined as unknown as Response;
         return await write(exchange, reply, draining);
@@ -102,6 +103,7 @@ class BunExchange extends Exchange {
   readonly peer: string;
   readonly authority: string | undefined;
   readonly body: StreamBody | undefined;
+  readonly #reply = Promise.withResolvers<Reply | undefined>();
 
   constructor(
     readonly request: Request,
@@ -147,6 +149,18 @@ class BunExchange extends Exchange {
     const { signal } = this.request;
     if (signal.aborted) act();
     else signal.addEventListener("abort", act, { once: true });
+  }
+
+  get replied(): Promise<Reply | undefined> {
+    return this.#reply.promise;
+  }
+
+  reply(reply: Reply | undefined): void {
+    this.#reply.resolve(reply);
+  }
+
+  fault(error: unknown): void {
+    this.#reply.reject(error);
   }
 
   acceptWebSocket(accept: WebSocketAccept): boolean {

@@ -2,7 +2,14 @@
  * One client connection in HTTP/1.1 (RFC 9112): requests are read strictly, one exchange at a time; what follows on the
  * connection waits. No timer, promise or closure of its own for a plain request: timeouts are swept.
  */
-import { fieldLinesMax, halfClosedMs, lingerBytesMax, lingerMs, pipelinedBytesMax } from "../../lib/limits.ts";
+import {
+  fieldLinesMax,
+  halfClosedMs,
+  lingerBytesMax,
+  lingerMs,
+  pipelinedBytesMax,
+  spareHeadsMax,
+} from "../../lib/limits.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { FieldLine } from "../body.ts";
 import type { Answer, Reply } from "../exchange.ts";
@@ -19,19 +26,43 @@ import { ReplyWriter } from "./reply-writer.ts";
 import type { Site } from "./socket.ts";
 import { splice } from "./splice.ts";
 
+/** Heads to read into: an idle connection needs none. One goes back only when its exchange was answered in order. */
+const heads: RequestHead[] = [];
+/** what an exchange holds when it is over */
+const spentHead = new RequestHead();
+
+let limits: RequestLimits = { targetBytesMax: 0, headBytesMax: 0, linesMax: fieldLinesMax };
+
+/** One object for all connections: the bound is the same for all listeners of a process. */
+function limitsOf(headBytesMax: number): RequestLimits {
+  if (limits.headBytesMax !== headBytesMax)
+    limits = { targetBytesMax: headBytesMax, headBytesMax, linesMax: fieldLinesMax };
+  return limits;
+}
+
+function takeHead(): RequestHead {
+  return heads.pop() ?? new RequestHead();
+}
+
+function giveHead(head: RequestHead): void {
+  if (heads.length < spareHeadsMax && head.lines.length <= 4 * 64) heads.push(head);
+}
+
 export class Http1Connection implements SocketEvents, Swept {
   readonly out: Output;
   #input: Buffer | undefined;
   #scanned = 0;
-  readonly #head = new RequestHead();
+  #head: RequestHead | undefined;
   readonly #limits: RequestLimits;
   /** kept by the request writer */
   said: Said | undefined;
   #exchange: Http1Exchange | undefined;
   #writer: ReplyWriter | undefined;
   #served = 0;
+  /** of the request before */
+  #host = "";
   /** when what the state waits for began, or last moved */
-  #sinceMs = performance.now();
+  #sinceMs: number;
   #state: "idle" | "head" | "busy" | "linger" | "closed" = "idle";
   #paused = false;
   #processing = false;
@@ -47,8 +78,12 @@ export class Http1Connection implements SocketEvents, Swept {
     readonly handOver: (events: SocketEvents) => void,
   ) {
     this.out = new Output(transport);
-    const { headBytesMax } = site.options;
-    this.#limits = { targetBytesMax: headBytesMax, headBytesMax, linesMax: fieldLinesMax };
+    this.#sinceMs = site.sweeper.dueMs || performance.now();
+    this.#limits = limitsOf(site.options.headBytesMax);
+  }
+
+  get again(): boolean {
+    return this.#served > 1;
   }
 
   get busy(): boolean {
@@ -118,7 +153,7 @@ export class Http1Connection implements SocketEvents, Swept {
 
   /** Something of the answer goes out. */
   moved(): void {
-    this.#sinceMs = performance.now();
+    this.#sinceMs = this.site.sweeper.dueMs;
   }
 
   /** Draining: an idle connection ends now, a busy one after its answer. */
@@ -173,13 +208,12 @@ export class Http1Connection implements SocketEvents, Swept {
   /** @returns false when more bytes are needed */
   #readHead(input: Buffer): boolean {
     const { headBytesMax } = this.site.options;
-    if (this.#state === "idle") {
-      this.#state = "head";
-      this.#sinceMs = performance.now();
-      this.#scanned = 0;
-    }
     const end = findHeadEnd(input, this.#scanned);
     if (end < 0) {
+      if (this.#state === "idle") {
+        this.#state = "head";
+        this.#sinceMs = performance.now();
+      }
       if (hasBareLineFeed(input, Math.max(0, this.#scanned - 1), input.length))
         return this.#refuse(400, "the request holds a bare line feed");
       this.#scanned = Math.max(0, input.length - 3);
@@ -189,7 +223,7 @@ export class Http1Connection implements SocketEvents, Swept {
       }
       return false;
     }
-    const head = this.#head;
+    const head = (this.#head ??= takeHead());
     const status = parseRequestHead(head, input, 0, end, this.#limits);
     if (status !== 0) return this.#refuse(status, head.reason);
     this.consumed(end, input.length);
@@ -197,33 +231,46 @@ export class Http1Connection implements SocketEvents, Swept {
     this.#state = "busy";
     this.#served++;
     const exchange = (this.#exchange = new Http1Exchange(this, head));
-    void this.#serve(exchange);
+    try {
+      this.site.options.handle(exchange);
+    } catch (error) {
+      exchange.fault(error);
+    }
     return true;
   }
 
-  async #serve(exchange: Http1Exchange): Promise<void> {
-    const { options } = this.site;
-    let reply: Reply | undefined;
-    try {
-      reply = await options.handle(exchange);
-    } catch (error) {
-      options.failed(error);
-      reply = refuse(500, "the proxy failed on this request");
-    }
-    // The client has left, or the connection became a tunnel.
-    if (this.#exchange !== exchange) {
-      reply?.passed?.body?.cancel();
-      return;
-    }
+  /** Answers the exchange; undefined when this connection became a tunnel. */
+  reply(exchange: Http1Exchange, reply: Reply | undefined): void {
+    // The client has left, or our own fault came behind the answer.
+    if (this.#exchange !== exchange || this.#writer) return void reply?.passed?.body?.cancel();
     if (!reply) return;
-    this.#sinceMs = performance.now();
+    this.moved();
     this.#writer = new ReplyWriter(this, exchange, reply, this.#mayGoOn(exchange));
-    this.#writer.begin();
+    try {
+      this.#writer.begin();
+    } catch (error) {
+      this.site.options.failed(error);
+      this.cut();
+    }
+  }
+
+  /** bytes[start, end) of the head as text: nearly always the Host of the request before. */
+  hostText(start: number, end: number): string {
+    const { bytes } = this.#head!;
+    const { length } = this.#host;
+    if (end - start === length) {
+      let i = 0;
+      while (i < length && bytes[start + i] === this.#host.charCodeAt(i)) i++;
+      if (i === length) return this.#host;
+    }
+    return (this.#host = bytes.toString("latin1", start, end));
   }
 
   /** Whether another request may follow on this connection. */
   #mayGoOn(exchange: Http1Exchange): boolean {
     const most = this.site.options.requestsMax();
+    // A body that was never asked for may come nevertheless, or not: the connection cannot be read on.
+    if (exchange.body?.expectsContinue) return false;
     return exchange.keepAlive && !this.site.draining && (most === 0 || this.#served < most);
   }
 
@@ -234,9 +281,12 @@ export class Http1Connection implements SocketEvents, Swept {
     this.#exchange = undefined;
     this.#writer = undefined;
     const unread = exchange.body !== undefined && !exchange.body.finish();
+    exchange.head = spentHead;
+    giveHead(this.#head!);
+    this.#head = undefined;
     if (!goOn || unread) return this.#leave(unread);
     this.#state = "idle";
-    this.#sinceMs = performance.now();
+    this.moved();
     this.unpause();
     if (this.#finished) return this.shut();
     if (this.#input) this.#read();

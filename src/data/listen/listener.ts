@@ -1,6 +1,6 @@
 /** What every listener engine is given, and what it gives back. */
 import type { ListenAddress } from "../../lib/address.ts";
-import type { Exchange, Reply } from "../exchange.ts";
+import type { Exchange } from "../exchange.ts";
 import type { Ending } from "../plane.ts";
 
 /** 0 = no bound. */
@@ -17,8 +17,8 @@ export interface ListenerOptions {
   readonly address: ListenAddress;
   /** asked anew for each request: SIGHUP may change them */
   timeouts(): ClientTimeouts;
-  /** @returns undefined when the connection became something else: a WebSocket, a tunnel */
-  handle(exchange: Exchange): Promise<Reply | undefined>;
+  /** answers through {@link Exchange.reply} */
+  handle(exchange: Exchange): void;
   ended(exchange: Exchange, ending: Ending): void;
   /** a fault of ours: the client gets 500 */
   failed(error: unknown): void;

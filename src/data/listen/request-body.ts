@@ -27,12 +27,19 @@ export class RequestBody implements Body {
     if (head.chunked) this.#chunks = new ChunkedReader();
   }
 
+  get expectsContinue(): boolean {
+    return (
+      this.#expectsContinue && this.#sink === undefined && this.received === 0 && this.connection.input === undefined
+    );
+  }
+
   start(sink: BodySink): void {
+    const expected = this.expectsContinue;
     this.#sink = sink;
     this.#paused = false;
     this.#heardMs = performance.now();
     // RFC 9110 10.1.1: only now is the body wanted.
-    if (this.#expectsContinue && this.connection.input === undefined) {
+    if (expected) {
       this.connection.out.text("HTTP/1.1 100 Continue\r\n\r\n");
       this.connection.out.flush();
     }

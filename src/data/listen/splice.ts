@@ -28,7 +28,7 @@ export function splice(options: SpliceOptions): void {
 }
 
 class Tunnel implements Swept {
-  heardMs = performance.now();
+  #heardMs = performance.now();
   readonly #client: Half;
   readonly #upstream: Half;
   #over = false;
@@ -51,7 +51,11 @@ class Tunnel implements Swept {
 
   sweep(nowMs: number): void {
     const { silenceMs } = this.options;
-    if (silenceMs > 0 && nowMs - this.heardMs > silenceMs) this.finish(true);
+    if (silenceMs > 0 && nowMs - this.#heardMs > silenceMs) this.finish(true);
+  }
+
+  heard(): void {
+    this.#heardMs = this.options.sweeper.dueMs;
   }
 
   finish(cut: boolean): void {
@@ -83,7 +87,7 @@ class Half implements SocketEvents {
   ) {}
 
   data(chunk: Uint8Array): void {
-    this.tunnel.heardMs = performance.now();
+    this.tunnel.heard();
     this.bytes += chunk.length;
     const { out } = this.other.side;
     out.chunk(chunk);
@@ -93,7 +97,7 @@ class Half implements SocketEvents {
   }
 
   drain(): void {
-    this.tunnel.heardMs = performance.now();
+    this.tunnel.heard();
     if (!this.side.out.drain()) return;
     this.other.#wake();
     this.#said();

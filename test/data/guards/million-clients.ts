@@ -45,12 +45,12 @@ plane.table = compile(rules, {
   warn() {},
 }).table;
 
-async function ask(ip: string, status: number): Promise<number> {
+function ask(ip: string, status: number): number {
   const exchange = new PlainExchange({ target: "/", fields: { "x-forwarded-for": ip } });
-  const reply = await handle(plane, exchange);
+  handle(plane, exchange);
   // As if a third of them had got 404: the counter of such answers gets its clients, too.
   tellWatchers(exchange, { status, bytesOut: 0, cut: false });
-  return reply!.status;
+  return exchange.replied!.status;
 }
 
 const clients = 1_000_000;
@@ -59,13 +59,13 @@ const ipOf = (i: number) =>
     ? `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`
     : `2001:db8:${(i >> 16).toString(16)}:${(i & 0xffff).toString(16)}::1`;
 
-for (let i = 0; i < 20_000; i++) await ask("192.0.2.1", 301);
+for (let i = 0; i < 20_000; i++) ask("192.0.2.1", 301);
 Bun.gc(true);
 const before = process.memoryUsage.rss();
 let passed = 0;
 let most = before;
 for (let i = 0; i < clients; i++) {
-  if ((await ask(ipOf(i), i % 3 === 0 ? 404 : 301)) === 301) passed++;
+  if (ask(ipOf(i), i % 3 === 0 ? 404 : 301) === 301) passed++;
   if (i % 50_000 === 0) most = Math.max(most, process.memoryUsage.rss());
 }
 Bun.gc(true);

@@ -1,7 +1,7 @@
 /** Authorization: the guard that a rule asks for, type by type. */
 import { readServer } from "../../../lib/address.ts";
 import type { Forwarder } from "../../forward/forwarder.ts";
-import { noEdits } from "../../headers/edits.ts";
+import { HeaderEdits, noEdits } from "../../headers/edits.ts";
 import type { Route } from "../../routing/table.ts";
 import { Health } from "../../upstream/endpoint.ts";
 import type { Guard } from "../guard.ts";
@@ -65,7 +65,7 @@ function forwardGuard(rule: AuthorizationRule & { type: "forward" }, context: Au
     guards: [],
     files: undefined,
     pool: undefined,
-    requestEdits: { ...noEdits, host: url.host },
+    requestEdits: new HeaderEdits(new Set(), [], url.host),
     responseEdits: noEdits,
     stripPrefix: false,
     cutsTokens: false,

@@ -6,8 +6,8 @@ import { permissionBodyBytesMax } from "../../../lib/limits.ts";
 import type { Answer, Exchange, Reply } from "../../exchange.ts";
 import { Failure } from "../../failure.ts";
 import type { Body, FieldLine } from "../../body.ts";
-import type { Forwarder } from "../../forward/forwarder.ts";
-import { noEdits } from "../../headers/edits.ts";
+import type { Attempt, Forwarder } from "../../forward/forwarder.ts";
+import { HeaderEdits, noEdits } from "../../headers/edits.ts";
 import type { Route } from "../../routing/table.ts";
 import type { Member } from "../../upstream/pool.ts";
 import { refuse, type Guard, type Verdict } from "../guard.ts";
@@ -53,26 +53,12 @@ export class ForwardGuard implements Guard {
   }
 
   /** @throws Failure */
-  async #ask(exchange: Exchange): Promise<Answer> {
-    const { target, member, route, timeoutMs } = this.permission;
-    const asking = new PermissionExchange(exchange, target);
-    exchange.onClientGone(() => asking.leave());
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    // The forwarder's own times begin anew with each step; this one is for all of them together.
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        reject(
-          new Failure("first_byte_timeout", `${member.endpoint.name} did not answer within ${timeoutMs / 1000} s`),
-        );
-        asking.leave();
-      }, timeoutMs);
+  #ask(exchange: Exchange): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const asking = new PermissionExchange(exchange, this.permission.target);
+      exchange.onClientGone(() => asking.leave());
+      this.forwarder().forward(new Question(asking, this.permission, resolve, reject));
     });
-    const attempt = { exchange: asking, route, member, body: undefined, again: () => ({ body: undefined }) };
-    try {
-      return await Promise.race([this.forwarder().forward(attempt), late]);
-    } finally {
-      clearTimeout(timer);
-    }
   }
 
   #passOn(exchange: Exchange, answer: Answer): Reply {
@@ -94,7 +80,52 @@ export class ForwardGuard implements Guard {
       const lower = name.toLowerCase();
       if (lower.startsWith("remote-")) drop.add(lower);
     });
-    return { ...requestEdits, drop, lines: [...lines, ...requestEdits.lines] };
+    return new HeaderEdits(drop, [...lines, ...requestEdits.lines], requestEdits.host);
+  }
+}
+
+/** One request to the service, with one time for all its steps: the forwarder's own times begin anew with each of them. */
+class Question implements Attempt {
+  readonly body = undefined;
+  readonly beganMs = performance.now();
+  readonly route: Route;
+  readonly member: Member;
+  readonly #timer: ReturnType<typeof setTimeout>;
+  #settled = false;
+
+  constructor(
+    readonly exchange: PermissionExchange,
+    { route, member, timeoutMs }: Permission,
+    private readonly onAnswer: (answer: Answer) => void,
+    private readonly onFailure: (failure: Failure) => void,
+  ) {
+    this.route = route;
+    this.member = member;
+    this.#timer = setTimeout(() => {
+      this.failed(
+        new Failure("first_byte_timeout", `${member.endpoint.name} did not answer within ${timeoutMs / 1000} s`),
+      );
+      exchange.leave();
+    }, timeoutMs);
+  }
+
+  again(): boolean {
+    return true;
+  }
+
+  answered(answer: Answer): void {
+    if (this.#settle()) this.onAnswer(answer);
+    else answer.body?.cancel();
+  }
+
+  failed(failure: Failure): void {
+    if (this.#settle()) this.onFailure(failure);
+  }
+
+  #settle(): boolean {
+    if (this.#settled) return false;
+    clearTimeout(this.#timer);
+    return (this.#settled = true);
   }
 }
 

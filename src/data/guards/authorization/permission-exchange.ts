@@ -66,6 +66,13 @@ export class PermissionExchange extends Exchange {
     else this.#onGone.push(act);
   }
 
+  /** The guard takes the answer from its attempt: no client stands behind this exchange. */
+  reply(): void {}
+
+  fault(error: unknown): void {
+    throw error;
+  }
+
   /** Nobody waits for the answer any more. */
   leave(): void {
     if (this.#gone) return;

@@ -30,6 +30,10 @@ export class LimitedBody implements Body, BodySink {
     this.length = source.length;
   }
 
+  get expectsContinue(): boolean {
+    return this.source.expectsContinue === true;
+  }
+
   start(sink: BodySink): void {
     this.#sink = sink;
     this.source.start(this);
