@@ -11,6 +11,7 @@ import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { handleFiles } from "../data/listen/files.ts";
 import { AccessLog } from "../data/observe/access-log.ts";
 import { recordOf } from "../data/observe/record.ts";
+import type { Refusals } from "../data/observe/refusals.ts";
 import type { Exchange } from "../data/exchange.ts";
 import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
 import { stickyKey } from "../data/upstream/sticky.ts";
@@ -127,6 +128,7 @@ export async function start(options: StartOptions): Promise<Running> {
         },
         ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
         settings: () => settings,
+        refusals: plane.refusals,
         log,
       }),
     );
@@ -140,6 +142,7 @@ export async function start(options: StartOptions): Promise<Running> {
           },
           ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
           settings: () => settings,
+          refusals: plane.refusals,
           log,
         }),
       );
@@ -206,17 +209,18 @@ function openTree(folder: string) {
 }
 
 interface ListenOptions {
+  refusals: Refusals;
   handle: ListenerOptions["handle"];
   ended: ListenerOptions["ended"];
   settings(): Settings;
   log: Log;
 }
 
-function listen(name: string, address: ListenAddress, { handle, ended, settings, log }: ListenOptions) {
+function listen(name: string, address: ListenAddress, { handle, ended, settings, refusals, log }: ListenOptions) {
   const failed = (error: unknown) =>
     log.error("proxy", `a fault of the proxy itself: ${(error as Error)?.stack ?? error}`);
   try {
-    const listener = openListener(settings, { address, handle, ended, failed }, (level, target, text) =>
+    const listener = openListener(settings, { address, handle, ended, failed }, refusals, (level, target, text) =>
       log[level](target, text),
     );
     return { name, url: listener.url, listener };

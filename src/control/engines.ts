@@ -7,6 +7,7 @@ import { listenBun } from "../data/listen/bun.ts";
 import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { listenSocket } from "../data/listen/socket.ts";
 import { descriptorsMax } from "../lib/descriptors.ts";
+import type { Refusals } from "../data/observe/refusals.ts";
 import type { PlaneOptions } from "../data/plane.ts";
 
 /** Where no number is set, clients and upstreams share 90 % of the files this process may open (contract, section 14). */
@@ -37,6 +38,7 @@ export function openForwarders(settings: () => Settings, loopMark: string, log: 
 export function openListener(
   settings: () => Settings,
   options: Omit<ListenerOptions, "timeouts">,
+  refusals: Refusals,
   log: PlaneOptions["log"],
 ): Listener {
   const timeouts = () => {
@@ -50,6 +52,7 @@ export function openListener(
     headBytesMax: settings().max_header_bytes,
     requestsMax: () => settings().keepalive_requests,
     connectionsMax: () => settings().max_connections || half,
+    refusals,
     log,
   });
 }

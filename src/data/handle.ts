@@ -10,6 +10,7 @@ import { close } from "./close.ts";
 import { deliver } from "./deliver.ts";
 import type { Exchange, Reply } from "./exchange.ts";
 import { refuse } from "./guards/guard.ts";
+import { allowedMethods, answerLastForward } from "./headers/max-forwards.ts";
 import type { Plane } from "./plane.ts";
 import { readAuthority } from "./routing/host.ts";
 import { findHost, findRoute } from "./routing/match.ts";
@@ -43,6 +44,8 @@ function guard(plane: Plane, exchange: Exchange, route: Route, table: Table, fro
     }
     if (verdict) return close(plane, exchange, verdict, name);
   }
+  const last = answerLastForward(exchange);
+  if (last) return close(plane, exchange, last, "max-forwards");
   // A guard may have put a route in its place that carries what it found out.
   deliver(plane, exchange, exchange.route!, table);
 }
@@ -76,9 +79,7 @@ function hopAddress(hop: string): string | undefined {
 function arrive(table: Table, exchange: Exchange): Reply | undefined {
   const { method, authority, target } = exchange;
   if (method === "CONNECT" || method === "TRACE")
-    return refuse(405, `the method ${method} is not served here`, [
-      ["Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"],
-    ]);
+    return refuse(405, `the method ${method} is not served here`, [["Allow", allowedMethods]]);
   if (authority !== undefined) {
     const read = readAuthority(authority);
     if (!read) return refuse(400, "the Host is not valid");
@@ -86,7 +87,8 @@ function arrive(table: Table, exchange: Exchange): Reply | undefined {
     exchange.hostPort = read.port;
   }
   const query = target.indexOf("?");
-  const path = normalisePath(query < 0 ? target : target.slice(0, query));
+  // RFC 9110 9.3.7: an asterisk asks about the host as a whole.
+  const path = target === "*" ? "/" : normalisePath(query < 0 ? target : target.slice(0, query));
   if (path === undefined || target.includes("#")) return refuse(400, "the target is not valid");
   exchange.path = path;
   const host = findHost(table, exchange.host);

@@ -210,5 +210,9 @@ export const turnedAwayMax = 256;
 export const warningEveryMs = 60_000;
 /** Largest Max-Forwards passed on (RFC 9110 7.6.2 lets each recipient choose its own): what any server reads as a number. */
 export const maxForwardsMax = 2 ** 31 - 1;
+/** A client in the midst of a request's head when the proxy drains has so long for the rest; shutting down waits no longer. */
+export const drainHeadMs = 1_000;
 /** Chunks up to this size are joined with what came in the same read: a copy is cheaper than a write. */
 export const joinedChunkBytesMax = 4 * KIB;
+/** Pipelined requests of one connection answered before the loop looks after the others. */
+export const pipelinedPerTurnMax = 32;

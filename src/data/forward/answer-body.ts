@@ -4,6 +4,7 @@ import { release } from "../../lib/release.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
 import { Failure } from "../failure.ts";
 import { ChunkedReader } from "../wire/chunked.ts";
+import { feedJoined } from "../wire/joined-chunks.ts";
 import type { Output } from "../wire/output.ts";
 import type { UpstreamConnection } from "./upstream-connection.ts";
 
@@ -122,7 +123,7 @@ export class AnswerBody implements Body {
   #feedChunks(input: Buffer, at: number): void {
     const reader = this.#chunks!;
     const { length } = input;
-    const to = reader.feed(input, at, length, { data: (bytes) => (this.#push(bytes), !this.#paused) });
+    const to = feedJoined(reader, input, at, length, { data: (bytes) => (this.#push(bytes), !this.#paused) });
     this.connection.consumed(to, length);
     if (reader.error)
       return this.connection.fail(

@@ -3,6 +3,7 @@ import type { Body, FieldLine } from "../body.ts";
 import type { Exchange } from "../exchange.ts";
 import { hopByHop, nominatedBy } from "../../lib/fields.ts";
 import type { HeaderEdits } from "../headers/edits.ts";
+import { forwardsLeft } from "../headers/max-forwards.ts";
 import {
   dropped,
   fieldsToUpstream,
@@ -76,6 +77,7 @@ function writeRaw(
   if (
     !connection.again ||
     exchange.trusted ||
+    exchange.method === "OPTIONS" ||
     requestEdits.drop.has("x-request-id") ||
     exchange.field("cdn-loop") !== undefined
   ) {
@@ -142,7 +144,7 @@ function copyLines(
   from: number,
 ): void {
   const drops = (edits.requestDrops ??= dropsOf(edits))[exchange.trusted ? "trusted" : "untrusted"];
-  const nominated = head.nominates ? nominatedBy(exchange.field("connection")) : undefined;
+  const nominated = nominatedIn(exchange, head);
   const { bytes, lines, count, hostLine, hasUnderscore } = head;
   for (let i = 0; i < count; i++) {
     const start = lines[i * 4]!;
@@ -159,6 +161,12 @@ function copyLines(
   }
   // The last line ends before the empty line that ends the head.
   if (from >= 0) out.copy(bytes, from, head.end - 2);
+}
+
+/** Lower-case names that this request alone leaves behind: those of its Connection, and a count that is written anew. */
+function nominatedIn(exchange: RawExchange, head: RequestHead): ReadonlySet<string> | undefined {
+  const names = head.nominates ? nominatedBy(exchange.field("connection")) : undefined;
+  return forwardsLeft(exchange) === undefined ? names : new Set(names).add("max-forwards");
 }
 
 /** CGI-like upstreams read `X_Real_IP` as `X-Real-IP`; nginx drops such names too. */

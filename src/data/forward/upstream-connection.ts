@@ -48,6 +48,8 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
   #attempt: Attempt | undefined;
   /** its final head has not come yet */
   #waiting = false;
+  /** interim answers of the exchange under way */
+  #interim = 0;
   /** the request was sent to its end */
   #sent = false;
   #sentMs = 0;
@@ -74,6 +76,7 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
   exchange(attempt: Attempt, nowMs: number): void {
     this.#attempt = attempt;
     this.#waiting = true;
+    this.#interim = 0;
     this.#sent = false;
     this.heardSome = false;
     this.heardMs = nowMs;
@@ -185,7 +188,7 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
   // The answer.
 
   #readHeads(input: Buffer): void {
-    for (let interim = 0; ;) {
+    for (;;) {
       const end = findHeadEnd(input, this.at + this.#scanned);
       if (end < 0) return this.#headIncomplete(input);
       const head = this.#head;
@@ -196,7 +199,7 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
       const attempt = this.#attempt!;
       if (head.status >= 200) return this.#answered(attempt, head);
       if (head.status === 101) return this.#switch(attempt, head);
-      if (++interim > interimAnswersMax)
+      if (++this.#interim > interimAnswersMax)
         return this.fail(new Failure("bad_answer", `${this.name} sent more than ${interimAnswersMax} interim answers`));
       if (head.status !== 100) attempt.exchange.interim?.(new SocketAnswer(head, undefined));
       // The 100 for the client is sent when its body is asked for.

@@ -5,6 +5,7 @@ import type { Exchange } from "../exchange.ts";
 import { withoutTokens } from "../guards/authorization/token.ts";
 import type { Route } from "../routing/table.ts";
 import { copyFields } from "./edits.ts";
+import { forwardsLeft } from "./max-forwards.ts";
 
 /** Written by us, whatever the client sent (B12). */
 export const rewritten: ReadonlySet<string> = new Set([
@@ -32,9 +33,11 @@ export const dropped: ReadonlySet<string> = new Set([
 export function fieldsToUpstream(exchange: Exchange, route: Route, loopMark: string): FieldLine[] {
   const fields: FieldLine[] = [];
   const edits = route.requestEdits;
+  const counted = forwardsLeft(exchange) !== undefined;
   const keep = (lower: string) =>
     !rewritten.has(lower) &&
     !dropped.has(lower) &&
+    !(counted && lower === "max-forwards") &&
     // CGI-like upstreams read `X_Real_IP` as `X-Real-IP`; nginx drops such names too.
     !lower.includes("_") &&
     (exchange.trusted || lower !== "forwarded");
@@ -61,6 +64,8 @@ export function saidOfClient(exchange: Exchange, route: Route, loopMark: string)
   if (prefix !== "") fields.push(["X-Forwarded-Prefix", prefix]);
   if (client !== "") fields.push(["X-Real-IP", client]);
   fields.push(["X-Request-Id", exchange.id]);
+  const left = forwardsLeft(exchange);
+  if (left !== undefined) fields.push(["Max-Forwards", String(left - 1)]);
   fields.push(["CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`]);
   const { drop } = route.requestEdits;
   return drop.size === 0 ? fields : fields.filter(([name]) => !drop.has(name.toLowerCase()));

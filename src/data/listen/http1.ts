@@ -3,11 +3,13 @@
  * connection waits. No timer, promise or closure of its own for a plain request: timeouts are swept.
  */
 import {
+  drainHeadMs,
   fieldLinesMax,
   halfClosedMs,
   lingerBytesMax,
   lingerMs,
   pipelinedBytesMax,
+  pipelinedPerTurnMax,
   spareHeadsMax,
 } from "../../lib/limits.ts";
 import type { Swept } from "../../lib/sweeper.ts";
@@ -18,6 +20,7 @@ import { refuse } from "../guards/guard.ts";
 import type { HeaderEdits } from "../headers/edits.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
+import { kindOfBadRequest } from "../observe/refusals.ts";
 import { Output } from "../wire/output.ts";
 import { parseRequestHead, RequestHead, statusOfOverlong, type RequestLimits } from "../wire/request-head.ts";
 import type { Transport } from "../wire/transport.ts";
@@ -66,10 +69,16 @@ export class Http1Connection implements SocketEvents, Swept {
   #state: "idle" | "head" | "busy" | "linger" | "closed" = "idle";
   #paused = false;
   #processing = false;
+  /** requests begun in this turn of the loop */
+  #inTurn = 0;
+  /** what follows is read in the next turn */
+  #yielding = false;
   #lingered = 0;
   /** the client sent FIN: it may still read */
   #finished = false;
   #finishedMs = 0;
+  /** when a head must be there, since the listener drains */
+  #headUntilMs = Number.POSITIVE_INFINITY;
 
   constructor(
     readonly transport: Transport,
@@ -103,15 +112,20 @@ export class Http1Connection implements SocketEvents, Swept {
     if (this.#state === "busy") {
       this.#exchange!.body?.arrived();
       // The next requests wait; more than a little of them must wait in the kernel.
-      if (this.#input && this.#input.length > pipelinedBytesMax) this.pause();
+      this.#holdBack();
       return;
     }
+    if (this.#yielding) return this.#holdBack();
+    this.#inTurn = 0;
     this.#read();
   }
 
   drain(): void {
     this.#sinceMs = performance.now();
-    if (this.out.drain()) this.#writer?.drained();
+    if (!this.out.drain()) return;
+    if (this.#state !== "linger") this.#writer?.drained();
+    else if (this.#finished) this.shut();
+    else this.transport.shutdown();
   }
 
   end(): void {
@@ -120,7 +134,7 @@ export class Http1Connection implements SocketEvents, Swept {
     // One that is between requests is done.
     this.#finishedMs = performance.now();
     if (this.#state === "busy") this.#exchange?.body?.ended();
-    else this.shut();
+    else if (!this.#yielding) this.shut();
   }
 
   close(): void {
@@ -140,7 +154,8 @@ export class Http1Connection implements SocketEvents, Swept {
     if (this.#state === "idle") {
       if (idleSeconds > 0 && silentMs > idleSeconds * 1000) this.shut();
     } else if (this.#state === "head") {
-      if (headerMs > 0 && silentMs > headerMs) this.#refuse(408, "the request head did not arrive in time");
+      if (nowMs > this.#headUntilMs) this.#refuse(503, "the proxy is shutting down");
+      else if (headerMs > 0 && silentMs > headerMs) this.#refuse(408, "the request head did not arrive in time");
     } else if (this.#state === "linger") {
       if (silentMs > lingerMs) this.cut();
     } else if (this.#state === "busy") {
@@ -156,9 +171,10 @@ export class Http1Connection implements SocketEvents, Swept {
     this.#sinceMs = this.site.sweeper.dueMs;
   }
 
-  /** Draining: an idle connection ends now, a busy one after its answer. */
+  /** Draining: an idle connection ends now, a busy one after its answer, one that is sending a head gets a moment for it. */
   drainNow(): void {
     if (this.#state === "idle") this.shut();
+    else this.#headUntilMs = performance.now() + drainHeadMs;
   }
 
   /** Ends it in order. */
@@ -181,7 +197,12 @@ export class Http1Connection implements SocketEvents, Swept {
     this.transport.pause();
   }
 
+  /** Unless enough lies here: each answer would let another read of half a megabyte in. */
   unpause(): void {
+    if (this.#input === undefined || this.#input.length <= pipelinedBytesMax) this.#flow();
+  }
+
+  #flow(): void {
     if (!this.#paused) return;
     this.#paused = false;
     this.transport.resume();
@@ -201,8 +222,11 @@ export class Http1Connection implements SocketEvents, Swept {
   #read(): void {
     if (this.#processing) return;
     this.#processing = true;
-    while (this.#input && (this.#state === "idle" || this.#state === "head")) if (!this.#readHead(this.#input)) break;
+    while (this.#input && !this.#yielding && (this.#state === "idle" || this.#state === "head"))
+      if (!this.#readHead(this.#input)) break;
     this.#processing = false;
+    // A client that has sent all it wants is done behind its last request.
+    if (this.#finished && !this.#yielding && (this.#state === "idle" || this.#state === "head")) this.shut();
   }
 
   /** @returns false when more bytes are needed */
@@ -221,6 +245,7 @@ export class Http1Connection implements SocketEvents, Swept {
         const status = statusOfOverlong(input, 0, this.#limits);
         return this.#refuse(status, status === 414 ? "the target is too long" : "the request head is too long");
       }
+      this.#flow();
       return false;
     }
     const head = (this.#head ??= takeHead());
@@ -230,6 +255,7 @@ export class Http1Connection implements SocketEvents, Swept {
     this.#scanned = 0;
     this.#state = "busy";
     this.#served++;
+    this.#inTurn++;
     const exchange = (this.#exchange = new Http1Exchange(this, head));
     try {
       this.site.options.handle(exchange);
@@ -288,8 +314,20 @@ export class Http1Connection implements SocketEvents, Swept {
     this.#state = "idle";
     this.moved();
     this.unpause();
-    if (this.#finished) return this.shut();
-    if (this.#input) this.#read();
+    if (this.#inTurn < pipelinedPerTurnMax) return this.#read();
+    // Thousands of requests may lie here, answered one upon the other: other clients would wait for all of them.
+    this.#yielding = true;
+    setImmediate(() => {
+      this.#yielding = false;
+      this.#inTurn = 0;
+      if (this.#state === "closed") return;
+      this.unpause();
+      this.#read();
+    });
+  }
+
+  #holdBack(): void {
+    if (this.#input && this.#input.length > pipelinedBytesMax) this.pause();
   }
 
   /** The answer can't be completed: the client must see that. */
@@ -299,17 +337,20 @@ export class Http1Connection implements SocketEvents, Swept {
 
   /** Closes, reading on for a moment where the client still sends: else its own data would reset the answer away. */
   #leave(unread: boolean): void {
-    if (!unread || this.#finished) return this.shut();
+    const queued = this.out.queuedBytes > 0;
+    if (!queued && (!unread || this.#finished)) return this.shut();
     this.#state = "linger";
     this.#sinceMs = performance.now();
     this.#input = undefined;
-    this.transport.shutdown();
+    // `shutdown` would forget what the kernel has not taken.
+    if (!queued) this.transport.shutdown();
     this.unpause();
   }
 
   /** An answer to something that is no request; the connection ends with it. */
   #refuse(status: number, why: string): false {
-    const { options } = this.site;
+    const { options, refusals } = this.site;
+    refusals.count(kindOfBadRequest(status, why));
     options.log("debug", "client", `${status} to ${this.peer}: ${why}`);
     const { content, fields } = refuse(status, why);
     this.out.text(`HTTP/1.1 ${status} ${String(content).slice(4).split(":")[0]}\r\n`);

@@ -1,4 +1,5 @@
 /** Opens one socket to an upstream: TCP, TLS or unix, within a time, with errors told apart as Failures. */
+import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
 import { descriptorsLeft } from "../../lib/descriptors.ts";
 import type { Socket } from "bun";
 import { Failure, type FailureCode } from "../failure.ts";
@@ -54,6 +55,9 @@ export class Dial {
   begin(): void {
     const { connect, tls, connectMs, signal } = this.options;
     if (signal?.aborted) return this.fail("client_gone", "the client left before the connect");
+    // The last file is for accept: a client can be told.
+    if (descriptorReserve.exhausted)
+      return this.fail("upstream_busy", `Cannot connect to ${this.target}: too many open files`);
     signal?.addEventListener("abort", this.aborted);
     if (connectMs > 0) {
       const late = `Cannot connect to ${this.target}: no connection within ${connectMs} ms`;
