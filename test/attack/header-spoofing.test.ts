@@ -1,7 +1,7 @@
 /** A client that says who it is: behind forward authorization no such field reaches the upstream, however it is written. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { startOrigin, type Origin } from "../support/origins.ts";
-import { startProxy, type TestProxy } from "../support/proxy.ts";
+import { startPatientProxy, type TestProxy } from "../support/proxy.ts";
 import { send, type Sent } from "../support/send.ts";
 
 let up: Origin, service: Origin, proxy: TestProxy;
@@ -13,7 +13,7 @@ beforeAll(async () => {
   });
   const route = (more: string) =>
     `servers: ["${up.address}"], authorization: { type: forward, data: "http://${service.address}/"${more} }`;
-  proxy = await startProxy(`
+  proxy = await startPatientProxy(`
 upstreams:
   a.test: { paths: { "/": { ${route("")} } } }
   named.test: { paths: { "/": { ${route(', copy_headers: ["X-User", "X-Role", "Remote-*"]')} } } }
@@ -128,7 +128,7 @@ test("neither is it heard behind the body: such trailers are dropped, and those 
     response.end();
   });
   const asks = `authorization: { type: forward, data: "http://${service.address}/", copy_headers: ["X-Role"] }`;
-  await using behind = await startProxy(
+  await using behind = await startPatientProxy(
     `upstreams: { a.test: { paths: { "/": { servers: ["${target.address}"], server_headers: ["-X-Level"], ${asks} } } } }`,
     { listener_engine: "socket", upstream_engine: "socket" },
   );

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { tmpdir } from "node:os";
 import { startOrigin } from "../support/origins.ts";
-import { startProxy } from "../support/proxy.ts";
+import { startPatientProxy } from "../support/proxy.ts";
 import { send } from "../support/send.ts";
 import { program } from "./program.ts";
 
@@ -27,7 +27,7 @@ describe("hash-password", () => {
     expect(bcrypt.out).toMatch(/^\$2b\$04\$\S{53}\n$/);
     expect(argon.out).toMatch(/^\$argon2id\$\S+\n$/);
     const users = { ann: bcrypt.out.trim(), bob: argon.out.trim() };
-    await using proxy = await startProxy(
+    await using proxy = await startPatientProxy(
       `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"], healthcheck: false, authorization: ${JSON.stringify({ type: "basic", users })} } } } }`,
     );
     for (const user of ["ann", "bob"]) {

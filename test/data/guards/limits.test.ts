@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import net from "node:net";
 import { echo, startOrigin, startRawOrigin, type Origin } from "../../support/origins.ts";
-import { startProxy, until } from "../../support/proxy.ts";
+import { startPatientProxy, until } from "../../support/proxy.ts";
 import { raw } from "../../support/raw.ts";
 import { from, send, type Sent } from "../../support/send.ts";
 
@@ -17,7 +17,7 @@ const behindProxy = { trusted_proxies: ["127.0.0.1"] };
 describe("rate_limit", () => {
   test("refuses the N+1-th request in a second from one address on one host, with 429 and when to come again [13] [B4]", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(`
+    await using proxy = await startPatientProxy(`
 upstreams:
   a.test: { rate_limit: 3, paths: { "/": { servers: ["${up.address}"] } } }
 `);
@@ -35,7 +35,7 @@ upstreams:
   });
   test("counts each host for itself; all of the original's hosts share one counter [13] [B4]", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(`
+    await using proxy = await startPatientProxy(`
 rate_limit: 2
 upstreams:
   a.test: { paths: { "/": { servers: ["${up.address}"] }, "/x": { servers: ["${up.address}"] } } }
@@ -48,7 +48,7 @@ upstreams:
   });
   test("of a path overrides the host's, and counts for itself [13] [B19]", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(`
+    await using proxy = await startPatientProxy(`
 rate_limit: 100
 upstreams:
   a.test:
@@ -62,7 +62,7 @@ upstreams:
   });
   test("gives a client no fresh count for another name of a catch-all host, another port or another case", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(
+    await using proxy = await startPatientProxy(
       `upstreams: { DEFAULT: { rate_limit: 2, paths: { "/": { servers: ["${up.address}"] } } } }`,
     );
     const hosts = ["one.test", "two.test", "ONE.test:80"];
@@ -71,7 +71,7 @@ upstreams:
   });
   test("counts the client behind a trusted proxy, and an IPv6 client by its /64 [B4]", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(
+    await using proxy = await startPatientProxy(
       `upstreams: { a.test: { rate_limit: 1, paths: { "/": { servers: ["${up.address}"] } } } }`,
       behindProxy,
     );
@@ -82,7 +82,7 @@ upstreams:
   });
   test("is not fooled by an X-Forwarded-For of somebody who is not trusted", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(
+    await using proxy = await startPatientProxy(
       `upstreams: { a.test: { rate_limit: 1, paths: { "/": { servers: ["${up.address}"] } } } }`,
     );
     const statuses = await Promise.all(
@@ -98,7 +98,7 @@ upstreams:
 upstreams:
   a.test: { rate_limit: ${rate}, paths: { "/": { servers: ["${up.address}"], authorization: { type: basic, data: "u:p" } } } }
 `;
-    await using proxy = await startProxy(rules(50));
+    await using proxy = await startPatientProxy(rules(50));
     expect(await burst(proxy.port, 2, "/")).toEqual([401, 401]);
     await until(async () => {
       await burst(proxy.port, 3, "/");
@@ -128,7 +128,7 @@ upstreams:
 
   test("answers 429 after N answers of 4xx for the rest of the window, also for what is there [14]", async () => {
     await using up = await startOrigin(answering);
-    await using proxy = await startProxy(missing(up.address, 3));
+    await using proxy = await startPatientProxy(missing(up.address, 3));
     expect(await burst(proxy.port, 3, "/404")).toEqual([404, 404, 404]);
     const refused = await send(proxy.port, "/200");
     expect(refused.status).toBe(429);
@@ -139,14 +139,14 @@ upstreams:
   });
   test("is not prolonged by its own 429s, as the original's is [14] [B4]", async () => {
     await using up = await startOrigin(answering);
-    await using proxy = await startProxy(missing(up.address, 1));
+    await using proxy = await startPatientProxy(missing(up.address, 1));
     expect(await burst(proxy.port, 1, "/404")).toEqual([404]);
     // On the original each of these would begin the wait anew.
     await until(async () => (await send(proxy.port, "/200")).status === 200, "the window to end while it is asked");
   });
   test("counts 4xx only, an upstream's own 429 among them", async () => {
     await using up = await startOrigin(answering);
-    await using proxy = await startProxy(missing(up.address, 2));
+    await using proxy = await startPatientProxy(missing(up.address, 2));
     expect(await burst(proxy.port, 5, "/200")).toEqual([200, 200, 200, 200, 200]);
     expect(await burst(proxy.port, 3, "/500")).toEqual([500, 500, 500]);
     expect(await burst(proxy.port, 2, "/429")).toEqual([429, 429]);
@@ -156,7 +156,7 @@ upstreams:
   });
   test("counts refused credentials: trying out passwords ends at N a second [B1]", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(`
+    await using proxy = await startPatientProxy(`
 upstreams:
   a.test:
     x4xx_limit: 3
@@ -193,7 +193,7 @@ upstreams:
   test("bounds the requests in flight per client and host; the next is let in when one has ended", async () => {
     const { held, respond } = holding();
     await using up = await startOrigin(respond);
-    await using proxy = await startProxy(rules(up.address, 2), behindProxy);
+    await using proxy = await startPatientProxy(rules(up.address, 2), behindProxy);
     const first = [send(proxy.port, "/hold"), send(proxy.port, "/hold")];
     await until(() => held.length === 2, "two requests in flight");
     const refused = await send(proxy.port, "/");
@@ -210,7 +210,7 @@ upstreams:
   test("gives the place back when the client leaves, the upstream fails or another guard refuses", async () => {
     const { held, respond } = holding();
     await using up = await startOrigin(respond);
-    await using proxy = await startProxy(`
+    await using proxy = await startPatientProxy(`
 upstreams:
   a.test:
     max_concurrent: 1
@@ -240,7 +240,7 @@ upstreams:
         `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
       );
     });
-    await using proxy = await startProxy(`
+    await using proxy = await startPatientProxy(`
 upstreams:
   a.test:
     max_concurrent: 1
@@ -268,7 +268,7 @@ upstreams:
 
   test("refuses by Content-Length with 413, before credentials are looked at and without asking the upstream", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(rules(up.address, ", authorization: {type: apikey, data: k-123456}"));
+    await using proxy = await startPatientProxy(rules(up.address, ", authorization: {type: apikey, data: k-123456}"));
     const refused = await send(proxy.port, "/", { method: "POST", body: "x".repeat(1025) });
     expect(refused.status).toBe(413);
     expect(refused.body).toBe("413 Content Too Large: the request body is larger than this route allows\n");
@@ -277,7 +277,7 @@ upstreams:
   });
   test("passes what is just as long as allowed, and anything where the path says 0", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(rules(up.address));
+    await using proxy = await startPatientProxy(rules(up.address));
     expect((await send(proxy.port, "/", { method: "POST", body: "x".repeat(1024) })).status).toBe(200);
     expect((await send(proxy.port, "/wide", { method: "POST", body: "x".repeat(5000) })).status).toBe(200);
     const framing = [["Transfer-Encoding", "chunked"]] as const;
@@ -286,7 +286,7 @@ upstreams:
   });
   test("cuts a body without a length as soon as it is too long, with 413; the upstream never sees it whole", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(rules(up.address));
+    await using proxy = await startPatientProxy(rules(up.address));
     const refused = await send(proxy.port, "/", {
       method: "POST",
       fields: [["Transfer-Encoding", "chunked"]],
@@ -300,7 +300,7 @@ upstreams:
   });
   test("is told before the client sends anything, where it asks first (Expect: 100-continue)", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(rules(up.address), { listener_engine: "socket" });
+    await using proxy = await startPatientProxy(rules(up.address), { listener_engine: "socket" });
     const head = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n";
     expect((await raw(proxy.port, head)).status).toBe(413);
   });
@@ -321,7 +321,7 @@ upstreams:
 
   test("403 for who is denied, or not in the list of the allowed; the nearest list counts", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(rules(up.address), behindProxy);
+    await using proxy = await startPatientProxy(rules(up.address), behindProxy);
     const of = async (ip: string, target: string) => (await send(proxy.port, target, { fields: [from(ip)] })).status;
     const table: [ip: string, target: string, status: number][] = [
       ["198.51.100.7", "/", 200],
@@ -340,14 +340,14 @@ upstreams:
   });
   test("come after the redirect to https, and before limits and credentials", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(rules(up.address), behindProxy);
+    await using proxy = await startPatientProxy(rules(up.address), behindProxy);
     expect((await send(proxy.port, "/moved")).status).toBe(301);
     expect(await burst(proxy.port, 3, "/locked", { fields: [from("203.0.113.1")] })).toEqual([403, 403, 403]);
     expect((await send(proxy.port, "/locked")).status).toBe(401);
   });
   test("an X-Forwarded-For counts only from a trusted proxy", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(
+    await using proxy = await startPatientProxy(
       `upstreams: { a.test: { allow: ["192.0.2.1"], paths: { "/": { servers: ["${up.address}"] } } } }`,
     );
     expect((await send(proxy.port, "/", { fields: [from("192.0.2.1")] })).status).toBe(403);

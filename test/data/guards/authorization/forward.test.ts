@@ -2,14 +2,14 @@
 import { describe, expect, test } from "bun:test";
 import net from "node:net";
 import { deadPort, echo, startOrigin, startRawOrigin, type Respond, type Seen } from "../../../support/origins.ts";
-import { startProxy, until, type TestProxy } from "../../../support/proxy.ts";
+import { startPatientProxy, until, type TestProxy } from "../../../support/proxy.ts";
 import { send } from "../../../support/send.ts";
 
 const rules = (upstream: string, service: string, more = "") =>
   `upstreams: { a.test: { paths: { "/": { servers: ["${upstream}"], authorization: { type: forward, data: "http://${service}/verify?for=a"${more} } } } } }`;
 
 /** An upstream, a service and the proxy between them. */
-async function start(respond: Respond, more = "", settings: Parameters<typeof startProxy>[1] = {}) {
+async function start(respond: Respond, more = "", settings: Parameters<typeof startPatientProxy>[1] = {}) {
   const up = await startOrigin();
   const seen: Seen[] = [];
   const service = await startOrigin((request, response, origin) => {
@@ -24,7 +24,7 @@ async function start(respond: Respond, more = "", settings: Parameters<typeof st
   });
   let proxy: TestProxy;
   try {
-    proxy = await startProxy(rules(up.address, service.address, more), settings);
+    proxy = await startPatientProxy(rules(up.address, service.address, more), settings);
   } catch (error) {
     await up.close();
     await service.close();
@@ -90,7 +90,7 @@ describe("the request to the service", () => {
       ["X-Forwarded-For", "192.0.2.1"],
       ["Connection", "X-Forwarded-Uri, Authorization, Cookie"],
     ] as const;
-    const told = async (settings: Parameters<typeof startProxy>[1]) => {
+    const told = async (settings: Parameters<typeof startPatientProxy>[1]) => {
       await using all = await start(yes, "", settings);
       await send(all.proxy.port, "/secret", { method: "DELETE", fields: [...lies, ["Cookie", "a=b"]] });
       const { headers } = all.seen[0]!;
@@ -234,7 +234,7 @@ describe("any other answer", () => {
 describe("a service that", () => {
   const upstreamOnly = async (service: string, more = "") => {
     const up = await startOrigin();
-    const proxy = await startProxy(rules(up.address, service, more));
+    const proxy = await startPatientProxy(rules(up.address, service, more));
     return {
       up,
       proxy,
@@ -314,7 +314,7 @@ describe("a service that", () => {
   });
   test("is this proxy itself is a loop that ends at once", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(rules(up.address, "127.0.0.1:1"));
+    await using proxy = await startPatientProxy(rules(up.address, "127.0.0.1:1"));
     await proxy.apply(rules(up.address, `127.0.0.1:${proxy.port}`).replace("a.test", "DEFAULT"));
     expect((await send(proxy.port, "/")).status).toBe(508);
     expect(up.requests).toHaveLength(0);
@@ -331,7 +331,7 @@ describe("a service that", () => {
     });
     try {
       const of = (more: string) => rules(up.address, `localhost:${service.port}`, more).replace("http://", "https://");
-      await using proxy = await startProxy(of(""));
+      await using proxy = await startPatientProxy(of(""));
       expect((await send(proxy.port, "/")).status).toBe(200);
       expect(up.requests[0]!.headers["x-user"]).toBe("ann");
       await proxy.logged(/its certificate is not verified/);

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { KeySet } from "../../../../src/data/guards/authorization/key-set.ts";
 import { keySetAgainMs, keySetBytesMax, keySetMs, keySetRetryMs } from "../../../../src/lib/limits.ts";
 import { deadPort, startOrigin, type Origin } from "../../../support/origins.ts";
-import { startProxy, until } from "../../../support/proxy.ts";
+import { startPatientProxy, until } from "../../../support/proxy.ts";
 import { send } from "../../../support/send.ts";
 import { ecPair, farExp, jwkOf, rsaPair, signedToken } from "../../../support/tokens.ts";
 
@@ -136,7 +136,7 @@ describe("a route with jwks", () => {
     await using up = await startOrigin();
     await using idp = await startIdp(setOne);
     const url = `http://${idp.address}/jwks`;
-    await using proxy = await startProxy(rules(up.address, url));
+    await using proxy = await startPatientProxy(rules(up.address, url));
     expect((await send(proxy.port, "/")).status).toBe(401);
     expect(idp.fetches).toBe(0);
     expect((await send(proxy.port, "/", { fields: token(one, "one") })).status).toBe(200);
@@ -149,7 +149,7 @@ describe("a route with jwks", () => {
     await using up = await startOrigin();
     await using idp = await startIdp(setOne);
     idp.status = 500;
-    await using proxy = await startProxy(rules(up.address, `http://${idp.address}/jwks`));
+    await using proxy = await startPatientProxy(rules(up.address, `http://${idp.address}/jwks`));
     const refused = await send(proxy.port, "/", { fields: token(one, "one") });
     expect([refused.status, refused.field("retry-after")]).toEqual([503, "1"]);
     expect(up.requests).toHaveLength(0);

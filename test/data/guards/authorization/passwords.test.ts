@@ -5,7 +5,7 @@ import { checkPasswordHash, isPasswordHash } from "../../../../src/data/guards/a
 import { GateFull } from "../../../../src/lib/gate.ts";
 import { passwordChecksPerClientMax, passwordVerdictsMax } from "../../../../src/lib/limits.ts";
 import { startOrigin } from "../../../support/origins.ts";
-import { startProxy } from "../../../support/proxy.ts";
+import { startPatientProxy } from "../../../support/proxy.ts";
 import { send } from "../../../support/send.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -74,7 +74,7 @@ describe("hashes in a configuration", () => {
     const kinds = ["$2a$", "$2b$", "$2y$"].map((prefix) => prefix + bcrypt.slice(4)).concat(argon);
     await using up = await startOrigin();
     const users = Object.fromEntries(kinds.map((hash, i) => [`u${i}`, hash]));
-    await using proxy = await startProxy(
+    await using proxy = await startPatientProxy(
       `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"], healthcheck: false, authorization: ${JSON.stringify({ type: "basic", users })} } } } }`,
     );
     for (const user of Object.keys(users)) {
@@ -106,7 +106,7 @@ describe("hashes in a configuration", () => {
   test("do not hold up other requests while they are compared", async () => {
     await using up = await startOrigin();
     const slow = await Bun.password.hash("secret", { algorithm: "bcrypt", cost: 14 });
-    await using proxy = await startProxy(`
+    await using proxy = await startPatientProxy(`
 upstreams:
   a.test:
     paths:
@@ -132,7 +132,7 @@ upstreams:
 test("credentials that wait too many at once are answered 503 with when to come again, never let through", async () => {
   await using up = await startOrigin();
   const slow = await Bun.password.hash("secret", { algorithm: "bcrypt", cost: 10 });
-  await using proxy = await startProxy(
+  await using proxy = await startPatientProxy(
     `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"], healthcheck: false, authorization: ${JSON.stringify({ type: "basic", users: { ann: slow } })} } } } }`,
   );
   const answers = await Promise.all(

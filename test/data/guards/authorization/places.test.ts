@@ -1,7 +1,7 @@
 /** Authorization per path, host and globally: the nearest wins, `none` opts out (contract point 10). */
 import { describe, expect, test } from "bun:test";
 import { startOrigin } from "../../../support/origins.ts";
-import { startProxy } from "../../../support/proxy.ts";
+import { startPatientProxy } from "../../../support/proxy.ts";
 import { send } from "../../../support/send.ts";
 import { hmacToken } from "../../../support/tokens.ts";
 
@@ -45,7 +45,7 @@ describe("authorization", () => {
           response.end();
         });
         const line = `authorization: ${rule(service.address)}`;
-        await using proxy = await startProxy(
+        await using proxy = await startPatientProxy(
           `
 ${place === "top level" ? line : ""}
 upstreams:
@@ -69,7 +69,7 @@ upstreams:
 
   test("of a path wins over its host's, and that over the one at the top level [10]", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(`
+    await using proxy = await startPatientProxy(`
 authorization: { type: apikey, data: "top-0123456789" }
 upstreams:
   a.test:
@@ -101,7 +101,7 @@ upstreams:
 
   test("is asked for on every kind of route: files, redirects, WebSockets", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(`
+    await using proxy = await startPatientProxy(`
 authorization: { type: apikey, data: "k-0123456789" }
 upstreams:
   a.test:
@@ -127,7 +127,7 @@ upstreams:
 
   test("is not asked for before the redirect to https: credentials would travel in the clear [B1]", async () => {
     await using up = await startOrigin();
-    await using proxy = await startProxy(`
+    await using proxy = await startPatientProxy(`
 upstreams:
   a.test: { to_https: true, paths: { "/": { servers: ["${up.address}"], authorization: { type: basic, data: "ann:secret" } } } }
 `);
