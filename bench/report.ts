@@ -25,6 +25,8 @@ export interface Row {
   readonly cpuRatio: number | undefined;
   /** of all rounds together */
   readonly errors: number;
+  /** of the first round with errors */
+  readonly why: string | undefined;
 }
 
 /** Medians at the fixed rate. */
@@ -66,6 +68,7 @@ export function rowsOf({ rounds, reference }: ScenarioResult): Row[] {
       upstreamConnections: of((round) => round.upstreamConnections),
       cpuRatio: base === undefined ? undefined : median(cpu) / base,
       errors: sum(list),
+      why: list.find(({ why }) => why !== undefined)?.why,
     };
   });
 }

@@ -129,10 +129,12 @@ async function measure(options: Arguments): Promise<number> {
 /** @returns whether some answers were wrong, or something could not be measured */
 function complain(result: ScenarioResult): boolean {
   const rows = [...rowsOf(result), ...pacedRowsOf(result)].filter(({ errors }) => errors > 0);
-  for (const { contender, errors } of rows)
+  for (const row of rows) {
+    const why = "why" in row && row.why !== undefined ? ` (${row.why})` : "";
     console.error(
-      `bench: ${result.scenario}: ${errors} requests through ${contender} failed: its figures do not count`,
+      `bench: ${result.scenario}: ${row.errors} requests through ${row.contender} failed${why}: its figures do not count`,
     );
+  }
   if (result.pacedError !== undefined)
     console.error(`bench: ${result.scenario}, at a fixed rate: ${result.pacedError}`);
   return rows.length > 0 || result.pacedError !== undefined;

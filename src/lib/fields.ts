@@ -84,19 +84,23 @@ const neverTrailing: ReadonlySet<string> = new Set([
   "www-authenticate",
 ]);
 
-/**
- * The trailers that may go on, as lines; "" when there are none.
- * @param drop further names that stay behind, lower case: what a rule takes out of the head must not come back here
- */
+/** The trailers that may go on, as lines; "" when there are none. @param dropped further lower-case names, by the rules */
 export function trailerLines(
   trailers: readonly (readonly [name: string, value: string])[] | undefined,
-  drop?: ReadonlySet<string>,
+  dropped: ReadonlySet<string>,
 ): string {
   let text = "";
   for (const [name, value] of trailers ?? []) {
     const lower = name.toLowerCase();
-    if (neverTrailing.has(lower) || hopByHop.has(lower) || lower.includes("_") || drop?.has(lower)) continue;
-    if (lower.startsWith("x-forwarded-") || lower.startsWith("remote-")) continue;
+    if (
+      neverTrailing.has(lower) ||
+      hopByHop.has(lower) ||
+      dropped.has(lower) ||
+      lower.startsWith("x-forwarded-") ||
+      lower.startsWith("remote-") ||
+      lower.includes("_")
+    )
+      continue;
     text += `${name}: ${value}\r\n`;
   }
   return text;

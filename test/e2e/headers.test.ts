@@ -1,6 +1,6 @@
 /** Header fields both ways (contract points 15, 17; B11, B12) and the sticky cookie on the wire (point 9, A3, B14). */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { echo, startOrigin, type Origin } from "../support/origins.ts";
+import { echo, startOrigin, startRawOrigin, type Origin } from "../support/origins.ts";
 import { startProxy, type TestProxy } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
@@ -176,4 +176,23 @@ describe("a sticky session [9] [B14]", () => {
     const { all } = await sticky([`Cookie: backend_id=${"a".repeat(32)}; backend_id=../../x`]);
     expect(cookieOf(all("set-cookie"))).toMatch(/^backend_id=[0-9a-f]{32}(\.a{32})?;/);
   });
+});
+
+test("what a rule sets or removes does not come in behind a body either", async () => {
+  let seen = "";
+  await using up = await startRawOrigin((socket, data) => {
+    seen += data.toString("latin1");
+    if (seen.endsWith("\r\n\r\n"))
+      socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Secret: up\r\nX-Sum: 2\r\n\r\n");
+  });
+  await using proxy = await startProxy(
+    `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"], healthcheck: false, server_headers: ["X-User: us", "-X-Gone"], client_headers: ["-X-Secret"] } } } }`,
+    { listener_engine: "socket", upstream_engine: "socket" },
+  );
+  const answer = await raw(
+    proxy.port,
+    "POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-User: them\r\nX-Gone: 1\r\nX-Sum: 1\r\n\r\n",
+  );
+  expect(seen.slice(seen.indexOf("\r\n0\r\n"))).toBe("\r\n0\r\nX-Sum: 1\r\n\r\n");
+  expect(answer.body).toEndWith("0\r\nX-Sum: 2\r\n\r\n");
 });

@@ -60,6 +60,8 @@ export class FetchForwarder implements Forwarder {
     const fields = fieldsToUpstream(exchange, route, this.options.loopMark);
     fields.push(["Host", hostToUpstream(exchange, route, member.endpoint.name)]);
     const call = new Call(attempt);
+    if (attempt.body && (exchange.method === "GET" || exchange.method === "HEAD"))
+      throw new Failure("unsupported", `the fetch engine cannot send a ${exchange.method} with a body`);
     const init: FetchInit = {
       method: exchange.method,
       redirect: "manual",

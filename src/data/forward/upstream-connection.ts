@@ -354,8 +354,8 @@ class Upload implements BodySink {
   constructor(
     readonly connection: UpstreamConnection,
     readonly body: Body,
-    /** names of trailers that stay behind, lower case */
-    readonly drop: ReadonlySet<string>,
+    /** names that are no trailers of this request either, by the route's rules */
+    readonly dropped: ReadonlySet<string>,
   ) {
     this.#chunked = body.length < 0;
   }
@@ -389,7 +389,7 @@ class Upload implements BodySink {
     const { connection } = this;
     if (this.#stopped) return;
     this.#stopped = true;
-    if (this.#chunked) connection.out.text(`0\r\n${trailerLines(trailers, this.drop)}\r\n`);
+    if (this.#chunked) connection.out.text(`0\r\n${trailerLines(trailers, this.dropped)}\r\n`);
     connection.requestSent();
     if (!this.#composing) connection.out.flush();
   }

@@ -134,7 +134,8 @@ export class Http1Connection implements SocketEvents, Swept {
     // One that is between requests is done.
     this.#finishedMs = performance.now();
     if (this.#state === "busy") this.#exchange?.body?.ended();
-    else if (!this.#yielding) this.shut();
+    // What the kernel has not taken yet goes first: `drain` ends it.
+    else if (!this.#yielding && this.out.queuedBytes === 0) this.shut();
   }
 
   close(): void {

@@ -99,7 +99,8 @@ export class ReplyWriter implements BodySink {
   end(trailers?: readonly (readonly [string, string])[]): void {
     if (this.#over) return;
     const { out } = this.connection;
-    if (this.#chunked) out.text(`0\r\n${trailerLines(trailers)}\r\n`);
+    const { reply } = this;
+    if (this.#chunked && reply.passed) out.text(`0\r\n${trailerLines(trailers, reply.edits.drop)}\r\n`);
     this.#over = true;
     this.#body = undefined;
     this.#tell(false);

@@ -1,4 +1,6 @@
 /** Splice: two connections become one tunnel of bytes, with backpressure both ways and half-closes passed on. */
+import { releasedBytesMin } from "../../lib/limits.ts";
+import { release } from "../../lib/release.ts";
 import type { Swept, Sweeper } from "../../lib/sweeper.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import type { Output } from "../wire/output.ts";
@@ -91,7 +93,11 @@ class Half implements SocketEvents {
     this.bytes += chunk.length;
     const { out } = this.other.side;
     out.chunk(chunk);
-    if (out.flush() || this.#paused) return;
+    if (out.flush()) {
+      if (chunk.length >= releasedBytesMin) release(chunk);
+      return;
+    }
+    if (this.#paused) return;
     this.#paused = true;
     this.side.transport.pause();
   }
