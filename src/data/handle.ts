@@ -46,7 +46,8 @@ function guard(plane: Plane, exchange: Exchange, route: Route, table: Table, fro
   }
   const last = answerLastForward(exchange);
   if (last) return close(plane, exchange, last, "max-forwards");
-  deliver(plane, exchange, route, table);
+  // A guard may have put a route in its place that carries what it found out.
+  deliver(plane, exchange, exchange.route!, table);
 }
 
 /** Who asks, and under which id. */

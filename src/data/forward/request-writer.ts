@@ -65,7 +65,7 @@ function writeRaw(
   // The client's own Host line stays where it was, unless a rule or an absolute-form target says otherwise (RFC 9112 3.2.2).
   const keepsHost = requestEdits.host === undefined && head.hostLine >= 0 && head.authorityStart < 0;
   // The request line goes with the lines behind it, where it can go as it came.
-  const asItCame = keepsHost && head.form === originForm && head.minor === 1 && !route.stripPrefix;
+  const asItCame = keepsHost && head.form === originForm && head.minor === 1 && !route.stripPrefix && !route.cutsTokens;
   if (!asItCame) {
     out.text(`${exchange.method} ${targetToUpstream(exchange, route)} HTTP/1.1\r\n`);
     if (!keepsHost) out.text(`Host: ${hostToUpstream(exchange, route, member.endpoint.name)}\r\n`);

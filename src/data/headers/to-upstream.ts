@@ -2,6 +2,7 @@
 import { isIPv6 } from "node:net";
 import type { FieldLine } from "../body.ts";
 import type { Exchange } from "../exchange.ts";
+import { withoutTokens } from "../guards/authorization/token.ts";
 import type { Route } from "../routing/table.ts";
 import { copyFields } from "./edits.ts";
 import { forwardsLeft } from "./max-forwards.ts";
@@ -82,11 +83,11 @@ export function hostToUpstream(exchange: Exchange, route: Route, server: string)
 }
 
 /**
- * The target for the upstream: as it came, or with the route's path cut off (`strip_prefix`). The cut counts segments of
- * the raw target, so that the rest keeps its encoding.
+ * The target for the upstream: as it came, without our token parameters where the route reads them, or with the route's
+ * path cut off (`strip_prefix`). The cut counts segments of the raw target, so that the rest keeps its encoding.
  */
 export function targetToUpstream(exchange: Exchange, route: Route): string {
-  const { target } = exchange;
+  const target = route.cutsTokens ? withoutTokens(exchange.target) : exchange.target;
   if (!route.stripPrefix || route.path === "/") return target;
   const query = target.indexOf("?");
   return restOfPath(target, route.path) + (query < 0 ? "" : target.slice(query));
