@@ -102,7 +102,7 @@ async function measure(options: Arguments): Promise<number> {
   const results: ScenarioResult[] = [];
   const all: Results = {
     date: new Date().toISOString(),
-    ...describeMachine(),
+    ...describeMachine(options.tree),
     rounds,
     seconds,
     warmupSeconds,
