@@ -8,6 +8,7 @@ import { lookAtCertificates, type Look } from "../control/certificates/store.ts"
 import { loadRules, placeOfKey, readRuleFiles } from "../data/routing/load-rules.ts";
 import { CertificateIndex } from "../data/tls/certificate-set.ts";
 import { findConfiguration } from "./find-configuration.ts";
+import { table } from "./table.ts";
 import { textOf, type Call } from "./verb.ts";
 
 interface Row {
@@ -112,11 +113,4 @@ function show({ tls, certificates, uncovered, problems }: Listing): string {
   if (uncovered === undefined) lines.push("Hosts are not compared: the rules have errors, aralez validate shows them.");
   else if (uncovered.length > 0) lines.push(`Hosts that no certificate covers: ${uncovered.join(", ")}`);
   return lines.join("\n");
-}
-
-/** Columns as wide as their widest cell; the last one as it is. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const shown = rows.map((row) => row.map(visible));
-  const widths = shown[0]!.map((_, column) => Math.max(...shown.map((row) => row[column]!.length)));
-  return shown.map((row) => row.map((cell, i) => (i < row.length - 1 ? cell.padEnd(widths[i]!) : cell)).join("  "));
 }

@@ -34,7 +34,8 @@ export async function run(call: Call): Promise<number> {
     console.error(`aralez: ${refusal}`);
     return 1;
   }
-  return serve({ settings, rules: { kind: "files" }, problems, stickySecondsLegacy, mainFile, env });
+  const { version: release } = await import("./version.ts");
+  return serve({ settings, rules: { kind: "files" }, problems, stickySecondsLegacy, mainFile, env, release });
 }
 
 /**

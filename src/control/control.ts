@@ -22,6 +22,10 @@ import { describe } from "../lib/cause.ts";
 import { cutExchangesWaitMs } from "../lib/limits.ts";
 import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
+import { openAdmin, type Admin } from "./admin/admin.ts";
+import type { ReloadReport } from "./admin/conf.ts";
+import { handleAdmin } from "./admin/handle.ts";
+import { adminSite } from "./admin/site.ts";
 import { openCertificates, type CertificateStore } from "./certificates/store.ts";
 import {
   openForwarders,
@@ -44,6 +48,8 @@ export interface StartOptions {
   /** absolute; SIGHUP reads it again. Absent when there is none (demo, `proxy`) */
   readonly mainFile?: string;
   readonly env: Record<string, string | undefined>;
+  /** of this program, for `/status` */
+  readonly release?: string;
 }
 
 export interface Running {
@@ -84,6 +90,8 @@ export async function start(options: StartOptions): Promise<Running> {
   });
   const ended = (exchange: Exchange, ending: Ending) => {
     tellWatchers(exchange, ending);
+    const turn = exchange.route?.pool?.turn;
+    if (turn) turn.requests++;
     if (ending.failure) {
       log.warn(
         "answer",
@@ -101,6 +109,8 @@ export async function start(options: StartOptions): Promise<Running> {
   const listening = Promise.withResolvers<void>();
   let tls: OpenTls | undefined;
   let certificates: CertificateStore | undefined;
+  let admin: Admin | undefined;
+  let stopping: Promise<void> | undefined;
   const reloader = new Reloader({
     plane,
     settings: () => settings,
@@ -114,8 +124,35 @@ export async function start(options: StartOptions): Promise<Running> {
     clientCertificates: () => tls?.engine !== "bun",
     published: () => tls?.listener.policiesChanged(),
     listening: listening.promise,
-    listeners: () => listeners.map(({ name, url }) => `${name} ${url}`).join(", "),
+    listeners: () =>
+      allListeners()
+        .map(({ name, url }) => `${name} ${url}`)
+        .join(", "),
   });
+  const allListeners = () => [...listeners.map(({ name, url }) => ({ name, url })), ...(admin?.listeners ?? [])];
+  const change = (changed: Settings) => {
+    const before = settings;
+    settings = changed;
+    if (differ(before, settings, "log_file") || differ(before, settings, "error_log")) {
+      const old = sinks;
+      sinks = openLogSinks(settings.log_file, settings.error_log);
+      log.sinks = sinks.log;
+      access.sink = sinks.access;
+      old.close();
+    }
+    if (differ(before, settings, "upstream_keepalive_timeout")) forwarders.tunnels.close();
+    log.level = settings.log_level;
+    access.change(settings.access_log, settings.access_log_format);
+    plane.options = planeOptions();
+  };
+  const reloadAll = async (): Promise<ReloadReport> => {
+    const reread = rereadSettings(options, settings, tell);
+    if (reread.settings) change(reread.settings);
+    await certificates?.check();
+    const rules = await reloader.load(true);
+    tellResult(rules, tell);
+    return { rules, settings: reread.problems, needRestart: reread.needRestart };
+  };
 
   const flush = () => sinks.flushSync();
   process.on("exit", flush);
@@ -183,7 +220,29 @@ export async function start(options: StartOptions): Promise<Running> {
         }),
       );
     }
+    // The demo and the verb `proxy` have no file that a push could be about, and no key.
+    if (options.rules.kind === "files") {
+      const site = adminSite({
+        settings: () => settings,
+        plane,
+        reloader,
+        reload: reloadAll,
+        loopMark,
+        release: options.release ?? "",
+        listeners: allListeners,
+        open: () => open,
+        unready: () => (stopping ? "it is stopping" : undefined),
+      });
+      admin = await openAdmin({
+        settings: () => settings,
+        handle: (exchange) => handleAdmin(site, exchange),
+        failed: tellFault(log),
+        refusals: plane.refusals,
+        log: tell,
+      });
+    }
   } catch (error) {
+    await admin?.close();
     watching?.stop();
     certificates?.stop();
     reloader.stop();
@@ -195,31 +254,9 @@ export async function start(options: StartOptions): Promise<Running> {
   }
 
   listening.resolve();
-  let stopping: Promise<void> | undefined;
   return {
-    listeners: listeners.map(({ name, url }) => ({ name, url })),
-    async reload() {
-      const changed = rereadSettings(options, settings, tell);
-      if (changed) {
-        const before = settings;
-        settings = changed;
-        if (differ(before, settings, "log_file") || differ(before, settings, "error_log")) {
-          const old = sinks;
-          sinks = openLogSinks(settings.log_file, settings.error_log);
-          log.sinks = sinks.log;
-          access.sink = sinks.access;
-          old.close();
-        }
-        if (differ(before, settings, "upstream_keepalive_timeout")) forwarders.tunnels.close();
-        log.level = settings.log_level;
-        access.change(settings.access_log, settings.access_log_format);
-        plane.options = planeOptions();
-      }
-      await certificates?.check();
-      const result = await reloader.load(true);
-      tellResult(result, tell);
-      return result;
-    },
+    listeners: allListeners(),
+    reload: async () => (await reloadAll()).rules,
     reopenLogs: () => sinks.reopen(),
     fault: (text) => log.error("proxy", text),
     stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
@@ -233,6 +270,7 @@ export async function start(options: StartOptions): Promise<Running> {
         certificates,
         reloader,
         forwarders,
+        admin,
         open: () => open,
       }).finally(() => process.off("exit", flush)));
     },
@@ -298,16 +336,26 @@ async function warmUp(): Promise<void> {
   );
 }
 
-/** @returns the settings with what may change applied, or undefined when nothing may be changed */
-function rereadSettings(options: StartOptions, before: Settings, log: PlaneOptions["log"]): Settings | undefined {
-  if (!options.mainFile) return undefined;
+interface Reread {
+  /** with what may change applied; undefined when nothing may be changed */
+  readonly settings?: Settings;
+  readonly problems: readonly Problem[];
+  /** keys that have changed and need a restart */
+  readonly needRestart: readonly string[];
+}
+
+function rereadSettings(options: StartOptions, before: Settings, log: PlaneOptions["log"]): Reread {
+  if (!options.mainFile) return { problems: [], needRestart: [] };
   const { settings: after, problems } = loadSettings({ file: options.mainFile, text: undefined }, options.env);
   for (const problem of problems) tellProblem(problem, log);
   if (!after) {
     log("error", "config", `${options.mainFile} has errors: the running settings stay`);
-    return undefined;
+    return { problems, needRestart: [] };
   }
-  return applyReloadable(before, after, log);
+  const { settings, needRestart } = applyReloadable(before, after);
+  if (needRestart.length > 0)
+    log("warn", "config", `changed in main.yaml but needs a restart: ${needRestart.join(", ")}`);
+  return { settings, problems, needRestart };
 }
 
 const reloadable = [
@@ -319,6 +367,7 @@ const reloadable = [
   "hc_method",
   "hc_interval",
   "trusted_proxies",
+  "admin_read",
   "client_timeouts",
   "upstream_keepalive_timeout",
   "max_connections",
@@ -328,14 +377,12 @@ const reloadable = [
   "graceful_shutdown_timeout_seconds",
 ] as const satisfies readonly (keyof Settings)[];
 
-function applyReloadable(before: Settings, after: Settings, log: PlaneOptions["log"]): Settings {
-  const merged = { ...before };
-  for (const key of reloadable) Object.assign(merged, { [key]: after[key] });
-  const fixed = (Object.keys({ ...before, ...after }) as (keyof Settings)[]).filter(
-    (key) => !reloadable.includes(key as never) && differ(before, after, key),
-  );
-  if (fixed.length > 0) log("warn", "config", `changed in main.yaml but needs a restart: ${fixed.join(", ")}`);
-  return merged;
+function applyReloadable(before: Settings, after: Settings): { settings: Settings; needRestart: string[] } {
+  const settings = { ...before };
+  for (const key of reloadable) Object.assign(settings, { [key]: after[key] });
+  const keys = new Set(Object.keys({ ...before, ...after })) as Set<keyof Settings>;
+  const needRestart = [...keys].filter((key) => !reloadable.includes(key as never) && differ(before, after, key));
+  return { settings, needRestart };
 }
 
 function differ(before: Settings, after: Settings, key: keyof Settings): boolean {
@@ -363,6 +410,7 @@ interface ShutDown {
   certificates: CertificateStore | undefined;
   reloader: Reloader;
   forwarders: Forwarders;
+  admin: Admin | undefined;
   /** exchanges that have not ended */
   open(): number;
 }
@@ -377,6 +425,7 @@ async function shutDown({
   certificates,
   reloader,
   forwarders,
+  admin,
   open,
 }: ShutDown): Promise<void> {
   if (graceMs > 0) await Bun.sleep(graceMs);
@@ -397,6 +446,8 @@ async function shutDown({
   const untilMs = performance.now() + cutExchangesWaitMs;
   while (open() > 0 && performance.now() < untilMs) await Bun.sleep(5);
   forwarders.tunnels.close();
+  // Until here /ready says that it is stopping.
+  await admin?.close();
   log.info("proxy", "stopped");
   sinks.close();
 }

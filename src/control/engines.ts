@@ -12,8 +12,10 @@ import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import type { ClientPolicy } from "../data/tls/client-policy.ts";
 import { tlsHooksPresent } from "../data/tls/hooks.ts";
 import { descriptorsMax } from "../lib/descriptors.ts";
+import { adminConnectionsMax } from "../lib/limits.ts";
 import type { Refusals } from "../data/observe/refusals.ts";
 import type { PlaneOptions } from "../data/plane.ts";
+import { withPrivateFiles } from "./admin/unix-socket.ts";
 
 /** Where no number is set, clients and upstreams share 90 % of the files this process may open (contract, section 14). */
 const half = Math.max(1, Math.floor((descriptorsMax() * 0.9) / 2));
@@ -74,6 +76,27 @@ function socketOptions(
     refusals,
     log,
   };
+}
+
+/**
+ * The admin API is always on the engine that bounds its connections, and may have a few when the proxy is full.
+ * @param certificates undefined = plain
+ * @throws the error of the listener: EADDRINUSE, EACCES, …
+ */
+export async function openAdminListener(
+  settings: () => Settings,
+  options: OpenOptions,
+  certificates: CertificateSet | undefined,
+  refusals: Refusals,
+  log: PlaneOptions["log"],
+): Promise<Listener> {
+  const own = (): Settings => {
+    const most = (settings().max_connections || half) + adminConnectionsMax;
+    return { ...settings(), listener_engine: "socket", max_connections: most };
+  };
+  if (!certificates) return withPrivateFiles(() => openListener(own, options, refusals, log));
+  const tls = { ...options, certificates, policy: () => undefined, asksClients: false };
+  return (await openTlsListener(own, tls, refusals, log)).listener;
 }
 
 /** What only the TLS port needs. */

@@ -4,25 +4,62 @@
  */
 import { readFileSync } from "node:fs";
 import type { Problem } from "../config/problem.ts";
+import type { SourceText } from "../config/read-text.ts";
+import { fileProblem } from "../config/report.ts";
 import type { Settings } from "../config/settings.ts";
 import { trustKey } from "../data/forward/trust.ts";
+import { GuardState } from "../data/guards/state.ts";
 import type { Plane } from "../data/plane.ts";
 import { compile, type CompileContext, type Compiled, type HealthTarget } from "../data/routing/compile.ts";
 import { readRuleFiles } from "../data/routing/load-rules.ts";
+import type { Rules } from "../data/routing/rules.ts";
+import { Ledger } from "../data/upstream/ledger.ts";
 import { summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limits.ts";
 import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
 import { HealthMonitor } from "./health/monitor.ts";
+import { History, type Origin } from "./history.ts";
 import { parseRules, type RuleSources } from "./parse.ts";
+import { routeChanges, type RouteChanges } from "./route-changes.ts";
 
-export type ReloadResult =
-  | {
-      readonly kind: "applied";
-      readonly version: string;
-      readonly changes: string;
-      readonly problems: readonly Problem[];
-    }
-  | { readonly kind: "same" }
-  | { readonly kind: "refused"; readonly problems: readonly Problem[] };
+/** Rules that are in force, or would be. */
+export interface Applied {
+  readonly kind: "applied";
+  readonly version: string;
+  /** the version that was in force before; "" = none */
+  readonly before: string;
+  readonly changes: string;
+  readonly routes: RouteChanges;
+  readonly problems: readonly Problem[];
+}
+
+export interface Refused {
+  readonly kind: "refused";
+  readonly problems: readonly Problem[];
+}
+
+export type ReloadResult = Applied | Refused | { readonly kind: "same" };
+
+/** Rules that come from somebody instead of from the files. */
+export interface Push {
+  readonly main: SourceText;
+  /** conf.d belongs to the files: a pushed set has none, unless it is to become the file or was one before */
+  readonly confd?: readonly SourceText[];
+  readonly origin: Exclude<Origin, "files">;
+  /** only say what would happen */
+  readonly dryRun: boolean;
+  /** Makes the text the file's, once it is in force. @returns why that failed, or undefined */
+  save?(): string | undefined;
+}
+
+export type PushResult = Refused | (Applied & { readonly unsaved?: string | undefined });
+
+/** How the last load went. */
+export interface LastLoad {
+  /** milliseconds since 1970 */
+  readonly timeMs: number;
+  readonly ok: boolean;
+  readonly problems: readonly Problem[];
+}
 
 export interface ReloaderOptions {
   readonly plane: Plane;
@@ -59,7 +96,7 @@ export function compileSettings(
     healthIntervalSeconds: settings.hc_interval,
     tlsPort: tls && "port" in tls ? () => tls.port : undefined,
     tlsHigh: settings.proxy_tls_grade === "high",
-    adminAddress: settings.config_address,
+    adminAddresses: [settings.config_address, ...(settings.config_tls_address ? [settings.config_tls_address] : [])],
     caFile: settings.ca_file,
     clientCa: settings.client_ca,
     clientAuth: settings.client_auth ?? "require",
@@ -74,8 +111,13 @@ export class Reloader {
   readonly #options: ReloaderOptions;
   readonly #detections = new Map<string, () => void>();
   #outline: Outline = emptyOutline;
-  /** the sources that were applied or refused last: the same text is not told twice */
+  readonly #history = new History();
+  #rules: Rules | undefined;
+  #last: LastLoad | undefined;
+  /** the files that were applied or refused last: the same text is not told twice */
   #lastSources = "";
+  /** in force instead of the files, until these change */
+  #pushed: RuleSources | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #summaries = 0;
   #tidying: NodeJS.Timeout | undefined;
@@ -99,7 +141,30 @@ export class Reloader {
    * @param forced apply even if no byte has changed (SIGHUP: settings may have)
    */
   load(forced = false): Promise<ReloadResult> {
-    const run = this.#queue.then(() => this.#load(forced));
+    return this.#inTurn(() => this.#load(forced));
+  }
+
+  /** Puts rules into force that somebody sent. A failure at any step changes nothing. */
+  push(push: Push): Promise<PushResult> {
+    return this.#inTurn(() => this.#push(push));
+  }
+
+  /** in force; undefined before the first load */
+  get rules(): Rules | undefined {
+    return this.#rules;
+  }
+
+  get history(): Pick<History, "list" | "find"> {
+    return this.#history;
+  }
+
+  /** the last attempt that was no dry run */
+  get last(): LastLoad | undefined {
+    return this.#last;
+  }
+
+  #inTurn<T>(job: () => Promise<T>): Promise<T> {
+    const run = this.#queue.then(job);
     this.#queue = run.catch(() => {});
     return run;
   }
@@ -115,50 +180,96 @@ export class Reloader {
   }
 
   async #load(forced: boolean): Promise<ReloadResult> {
-    const { settings, env, folder, log, text, stickySecondsLegacy } = this.#options;
-    const read: RuleSources & { problems: Problem[] } = text
-      ? { main: { file: text.name, text: text.text }, confd: [], problems: [] }
-      : readRuleFiles(settings());
+    const read = this.#readFiles();
     const fingerprint = JSON.stringify(read);
-    if (fingerprint === this.#lastSources && !forced) return { kind: "same" };
+    const unchanged = fingerprint === this.#lastSources;
+    if (unchanged && !forced) return { kind: "same" };
     this.#lastSources = fingerprint;
-    if (read.problems.length > 0) return { kind: "refused", problems: read.problems };
-    const { main, confd } = read;
-    const { rules, problems } = await parseRules(
-      { main, confd },
-      { settings: settings(), folder, env, stickySecondsLegacy },
-    );
+    if (unchanged && this.#pushed) return this.#remember(await this.#apply(this.#pushed, "push"));
+    const { main, confd, problems } = read;
+    if (problems.length > 0) return this.#remember({ kind: "refused", problems });
+    const result = this.#remember(await this.#apply({ main, confd }, "files"));
+    if (result.kind === "applied") this.#pushed = undefined;
+    return result;
+  }
+
+  async #push({ main, confd, origin, dryRun, save }: Push): Promise<PushResult> {
+    const files = save ? this.#readFiles().confd : undefined;
+    const sources: RuleSources = { main, confd: files ?? confd ?? [] };
+    if (dryRun) return this.#apply(sources, origin, true);
+    const result = this.#remember(await this.#apply(sources, origin));
+    if (result.kind === "refused") return result;
+    this.#pushed = sources;
+    if (!save) return result;
+    const unsaved = save();
+    if (unsaved !== undefined) return { ...result, unsaved };
+    // The watch will find what is in force already.
+    this.#pushed = undefined;
+    this.#lastSources = JSON.stringify(this.#readFiles());
+    return result;
+  }
+
+  #readFiles(): RuleSources & { problems: Problem[] } {
+    const { settings, text } = this.#options;
+    return text ? { main: { file: text.name, text: text.text }, confd: [], problems: [] } : readRuleFiles(settings());
+  }
+
+  #remember<R extends Applied | Refused>(result: R): R {
+    this.#last = { timeMs: Date.now(), ok: result.kind === "applied", problems: result.problems };
+    return result;
+  }
+
+  async #apply(sources: RuleSources, origin: Origin, dryRun = false): Promise<Applied | Refused> {
+    const { settings, env, folder, log, stickySecondsLegacy } = this.#options;
+    const given = { settings: settings(), folder, env, stickySecondsLegacy };
+    const { rules, problems } = await parseRules(sources, given, origin !== "files");
     if (!rules) return { kind: "refused", problems };
-    const { plane, stickyKey } = this.#options;
     const version = new Bun.CryptoHasher("sha256").update(JSON.stringify(rules)).digest("hex").slice(0, 12);
-    const files = new Map<string, string>();
+    const remarks: string[] = [];
     let compiled: Compiled;
     try {
-      compiled = compile(rules, {
-        ...compileSettings(settings(), stickyKey),
-        ...this.#tls(),
-        readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
-        ledger: plane.ledger,
-        guardState: plane.guardState,
-        forwarder: () => plane.options.forwarder,
-        version,
-        warn: (remark) => log("warn", "config", remark),
-      });
+      compiled = this.#compile(rules, version, remarks, dryRun);
     } catch (error) {
       // A folder or CA file went away between the check and now.
-      const message = (error as Error).message;
-      return {
-        kind: "refused",
-        problems: [{ severity: "error", code: "file", file: main.file, line: 1, column: 1, path: "", message }],
-      };
+      return { kind: "refused", problems: [fileProblem(sources.main.file, (error as Error).message)] };
     }
-    const { table, targets } = compiled;
     const after = outline(rules);
-    const changes = describeChanges(this.#outline, after);
+    const outlines = { before: this.#outline, after };
+    const applied: Applied = {
+      kind: "applied",
+      version,
+      before: this.#history.list()[0]?.version ?? "",
+      changes: describeChanges(outlines.before, after),
+      routes: routeChanges(this.#rules, rules, outlines),
+      problems:
+        origin === "files"
+          ? problems
+          : [...problems, ...remarks.map((remark) => fileProblem(sources.main.file, remark, "warning"))],
+    };
+    if (dryRun) return applied;
+    if (origin === "files") for (const remark of remarks) log("warn", "config", remark);
     this.#outline = after;
-    this.#publish(table, targets);
-    void this.#summarise(version, changes);
-    return { kind: "applied", version, changes, problems };
+    this.#rules = rules;
+    this.#history.add({ version, origin, timeMs: Date.now(), changes: applied.changes, sources });
+    this.#publish(compiled.table, compiled.targets);
+    void this.#summarise(version, applied.changes);
+    return applied;
+  }
+
+  /** @param dryRun leaves no trace in what outlives tables */
+  #compile(rules: Rules, version: string, remarks: string[], dryRun: boolean): Compiled {
+    const { settings, plane, stickyKey } = this.#options;
+    const files = new Map<string, string>();
+    return compile(rules, {
+      ...compileSettings(settings(), stickyKey),
+      ...this.#tls(),
+      readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
+      ledger: dryRun ? new Ledger() : plane.ledger,
+      guardState: dryRun ? new GuardState() : plane.guardState,
+      forwarder: () => plane.options.forwarder,
+      version,
+      warn: (remark) => remarks.push(remark),
+    });
   }
 
   /** What the settings say of the TLS port, as it turned out. */

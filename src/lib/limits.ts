@@ -257,3 +257,27 @@ export const drainHeadMs = 1_000;
 export const joinedChunkBytesMax = 4 * KIB;
 /** Pipelined requests of one connection answered before the loop looks after the others. */
 export const pipelinedPerTurnMax = 32;
+/** Sets of rules kept for a rollback (contract, section 9) … */
+export const ruleHistoryMax = 10;
+/** … and what their texts may take together: four of the largest; the one in force stays. */
+export const ruleHistoryCharsMax = 32 * MIB;
+/** Routes named in the answer to a push; the rest is counted. */
+export const routeChangesMax = 200;
+/** A pushed set of rules must be parsed by then: 8 MiB of YAML take about 4 s on a slow core. */
+export const parseWaitMs = 60_000;
+/** Changes of the rules by the admin API that run or wait: each is parsed in a thread and holds its text. */
+export const adminChangesMax = 4;
+/** Body of `POST /jwt`, which is read before its key is known. */
+export const adminTokenBytesMax = 16 * KIB;
+/** A request body of the admin API must be there by then. */
+export const adminBodyWaitMs = 60_000;
+/** Connections that the admin API may have beyond `max_connections`: a full proxy must not shut its operator out. */
+export const adminConnectionsMax = 64;
+/** An admin address that is taken (a successor waits for it) or a certificate that is not there is tried again so often. */
+export const adminRetryMs = 2_000;
+/** Routes that are put into one piece of `/status` before other work has its turn. */
+export const statusRoutesPerTurn = 200;
+/** The command line waits so long for an answer of the admin API; a reload may parse large files. */
+export const adminAnswerWaitMs = 90_000;
+/** … and `aralez health` so long: its caller has a time limit of its own. */
+export const adminHealthWaitMs = 5_000;

@@ -13,6 +13,8 @@ export interface TestProxy extends AsyncDisposable {
   readonly plainPort: number;
   /** of the TLS listener; 0 without one */
   readonly tlsPort: number;
+  /** of the admin API; 0 where it is no port of ours */
+  readonly adminPort: number;
   readonly url: string;
   readonly folder: string;
   readonly running: Running;
@@ -45,6 +47,7 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
     {
       upstreams_conf: rulesFile,
       proxy_address_http: { hostname: "127.0.0.1", port: 0 },
+      config_address: { hostname: "127.0.0.1", port: 0 },
       hc_interval: 0.2,
       log_level: "debug",
       ...engines,
@@ -70,6 +73,7 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
     port: Number(new URL(url).port),
     plainPort: Number(new URL(urlOf("http")!).port),
     tlsPort,
+    adminPort: Number(/:(\d+)$/.exec(urlOf("admin") ?? "")?.[1] ?? 0),
     url,
     folder,
     running,

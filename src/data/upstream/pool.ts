@@ -2,6 +2,14 @@
 import type { Protocol } from "../../lib/address.ts";
 import type { Endpoint, Health, Wire } from "./endpoint.ts";
 
+/** What a route counts for itself; outlives tables. */
+export interface Turn {
+  /** of round robin */
+  next: number;
+  /** that have ended */
+  requests: number;
+}
+
 /** An endpoint as one route sees it. */
 export interface Member {
   readonly endpoint: Endpoint;
@@ -28,7 +36,7 @@ export class Pool {
 
   constructor(
     readonly members: readonly Member[],
-    readonly turn: { next: number },
+    readonly turn: Turn,
   ) {
     this.#ring = interleave(members);
     this.byStickyId = new Map(members.filter((m) => m.stickyId !== "").map((m) => [m.stickyId, m]));
