@@ -171,10 +171,17 @@ function differing(before: Levels, after: Levels): string[] {
 function effective(levels: Levels, key: string): unknown {
   const values = levels.map((level) => valueOf(level, key));
   if (key === "to_https") return values.includes(true);
+  if (key === "authorization") return authorizationOf(values as Rules["authorization"][]);
   if (key === "allow" || key === "deny") return values.findLast((value) => value !== undefined) ?? [];
   const maps = values.some((value) => typeof value === "object" && value !== null);
-  if (maps && key !== "authorization" && key !== "servers") return values;
+  if (maps && key !== "servers") return values;
   return values.findLast((value) => value !== undefined);
+}
+
+/** Opting out is the same as having none. */
+function authorizationOf(values: readonly Rules["authorization"][]): Rules["authorization"] {
+  const nearest = values.findLast((value) => value !== undefined);
+  return nearest?.type === "none" ? undefined : nearest;
 }
 
 function valueOf(level: object, key: string): unknown {
