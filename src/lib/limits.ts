@@ -263,7 +263,7 @@ export const ruleHistoryMax = 10;
 export const ruleHistoryCharsMax = 32 * MIB;
 /** Routes named in the answer to a push; the rest is counted. */
 export const routeChangesMax = 200;
-/** A pushed set of rules must be parsed by then: 8 MiB of YAML take about 4 s on a slow core. */
+/** A set of rules must be parsed by then: 8 MiB of hosts took 11 s on a machine with other work to do. */
 export const parseWaitMs = 60_000;
 /** Changes of the rules by the admin API that run or wait: each is parsed in a thread and holds its text. */
 export const adminChangesMax = 4;
