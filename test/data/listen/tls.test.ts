@@ -4,6 +4,7 @@ import net from "node:net";
 import { clientPolicy } from "../../../src/data/tls/client-policy.ts";
 import { tlsHooksPresent } from "../../../src/data/tls/hooks.ts";
 import { handshakesUnnamedMax } from "../../../src/lib/limits.ts";
+import { madeBySelf } from "../../support/certificates.ts";
 import { until } from "../../support/proxy.ts";
 import { startTls } from "../../support/tls-listener.ts";
 import { askOn, handshake, openTls, pairOf, selfSigned, setOf, startAuthority, type Told } from "../../support/tls.ts";
@@ -132,12 +133,13 @@ describe("grades", () => {
     "TLS 1.2 CBC": ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA"],
     "TLS 1.2 without forward secrecy": ["-tls1_2", "-cipher", "AES128-GCM-SHA256"],
     "TLS 1.2 AES256-SHA": ["-tls1_2", "-cipher", "AES256-SHA"],
+    "TLS 1.2 signed with SHA-1": ["-tls1_2", "-cipher", "ECDHE:@SECLEVEL=0", "-sigalgs", "RSA+SHA1"],
     "TLS 1.3": ["-tls1_3"],
   };
   const weak = ["TLS 1.2 AES128-GCM", "TLS 1.2 CBC", "TLS 1.2 without forward secrecy"];
   const refused = {
-    high: ["TLS 1.0", "TLS 1.1", ...weak, "TLS 1.2 AES256-SHA"],
-    medium: ["TLS 1.0", "TLS 1.1", "TLS 1.2 AES256-SHA"],
+    high: ["TLS 1.0", "TLS 1.1", ...weak, "TLS 1.2 AES256-SHA", "TLS 1.2 signed with SHA-1"],
+    medium: ["TLS 1.0", "TLS 1.1", "TLS 1.2 AES256-SHA", "TLS 1.2 signed with SHA-1"],
     unsafe: [] as string[],
   } as const;
   for (const grade of ["high", "medium", "unsafe"] as const) {
@@ -160,6 +162,22 @@ describe("grades", () => {
       }
     });
   }
+});
+
+test("every kind of key signs, in TLS 1.2 and 1.3, whatever the grade", async () => {
+  const signed: Record<string, string> = {};
+  for (const name of ["ecdsa", "p384", "p521", "rsa", "ed25519"] as const) {
+    const { crt, key } = madeBySelf({ kind: name });
+    for (const grade of ["high", "medium"] as const) {
+      await using tls = startTls({ certificates: setOf(pairOf("a.test", { cert: crt, key })), grade });
+      for (const version of ["-tls1_2", "-tls1_3"]) {
+        const { ok } = await handshake(tls.port, [version, "-servername", "a.test"]);
+        signed[`${name} ${grade} ${version}`] = ok ? "yes" : "no";
+      }
+    }
+  }
+  expect(Object.keys(signed)).toHaveLength(20);
+  expect(Object.entries(signed).filter(([, ok]) => ok === "no")).toEqual([]);
 });
 
 describe("clients that misbehave", () => {
