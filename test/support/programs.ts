@@ -13,6 +13,7 @@ const packages = {
   openssl: "openssl",
   node: "nodejs",
   chromium: "chromium",
+  testssl: "testssl.sh",
 } as const;
 
 export type ProgramName = keyof typeof packages;
