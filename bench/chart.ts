@@ -8,7 +8,8 @@ const labelWidth = 200;
 const valueWidth = 110;
 const barHeight = 14;
 const groupGap = 20;
-const top = 64;
+const top = 116;
+const noteCharsMax = 120;
 /** Longer bars are cut here and say so by their number: one outlier would make all others unreadable. */
 const ratioMax = 3;
 
@@ -62,10 +63,12 @@ export function chart(results: readonly ScenarioResult[], note: string): string 
   </style>
   <rect class="back" width="100%" height="100%"/>
   ${text(16, 24, "CPU time per request, nginx = 1 (shorter is better)", 'class="title"')}
-  ${text(16, 44, note, 'class="note"')}
+  ${wrapped(note)
+    .map((line, i) => text(16, 44 + i * 16, line, 'class="note"'))
+    .join("")}
   ${legend(used)}
-  ${parts.join("\n  ")}
   <line class="one" x1="${one}" x2="${one}" y1="${top - 4}" y2="${height - groupGap}"/>
+  ${parts.join("\n  ")}
 </svg>
 `;
 }
@@ -77,14 +80,23 @@ function bar(y: number, contender: ContenderName, ratio: number, value: string):
   return shape + text(labelWidth + length + 6, y + 11, value + (ratio > ratioMax ? " →" : ""), 'class="value"');
 }
 
+/** Lines of whole words; what does not fit into the three there is room for is left out. */
+function wrapped(note: string): string[] {
+  const lines = [""];
+  for (const word of note.split(" ")) {
+    if (lines.at(-1)!.length + word.length >= noteCharsMax) lines.push("");
+    lines[lines.length - 1] += `${lines.at(-1) === "" ? "" : " "}${word}`;
+  }
+  return lines.slice(0, 3);
+}
+
 function legend(names: readonly ContenderName[]): string {
-  const step = 104;
-  const left = width - names.length * step;
+  const step = 110;
   return names
     .map((name, i) => {
-      const x = left + i * step;
-      const swatch = `<rect x="${x}" y="14" width="10" height="10" fill="${colours[name] ?? otherColour}"/>`;
-      return swatch + text(x + 15, 23, name, "");
+      const x = labelWidth + i * step;
+      const swatch = `<rect x="${x}" y="92" width="10" height="10" fill="${colours[name] ?? otherColour}"/>`;
+      return swatch + text(x + 15, 101, name, "");
     })
     .join("");
 }

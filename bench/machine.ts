@@ -11,7 +11,8 @@ export interface Machine {
   readonly versions: Readonly<Record<string, string>>;
 }
 
-export function describeMachine(): Machine {
+/** @param tree the checkout of Aralez that is measured */
+export function describeMachine(tree: string): Machine {
   const versions: Record<string, string> = {
     bun: `Bun ${Bun.version}`,
     nginx: firstLine("nginx", "-v").replace("nginx version: ", ""),
@@ -20,7 +21,7 @@ export function describeMachine(): Machine {
     wrk: firstLine("wrk", "-v").replace(/ Copyright.*/, ""),
     h2load: firstLine("h2load", "--version"),
     kernel: `Linux ${readFileSync("/proc/sys/kernel/osrelease", "latin1").trim()}`,
-    commit: `commit ${firstLine("git", "describe", "--always", "--dirty")}`,
+    commit: commitOf(tree),
   };
   return {
     cpu: cpus()[0]?.model ?? "unknown CPU",
@@ -28,6 +29,12 @@ export function describeMachine(): Machine {
     loadBefore: loadavg()[0]!,
     versions: Object.fromEntries(Object.entries(versions).filter(([, text]) => text !== "")),
   };
+}
+
+/** "" when the folder is no checkout. */
+function commitOf(tree: string): string {
+  const git = Bun.spawnSync(["git", "describe", "--always", "--dirty"], { env: environment(), cwd: tree });
+  return git.exitCode === 0 ? `commit ${git.stdout.toString().trim()}` : "";
 }
 
 /** Of what a program says about itself; "" when it is not here. */

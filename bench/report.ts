@@ -13,6 +13,8 @@ export interface Row {
   readonly cpuUsRange: readonly [low: number, high: number];
   /** how much of its core the proxy had, 0–1: below about 0.95 it waited for neighbours, and so did every latency */
   readonly coreShare: number;
+  /** CPU time of the proxy in the round where it had least */
+  readonly cpuSecondsLeast: number;
   readonly requestsPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -59,6 +61,7 @@ export function rowsOf({ rounds, reference }: ScenarioResult): Row[] {
       systemUs: of((round) => round.systemUs),
       cpuUsRange: range(cpu),
       coreShare: of((round) => (cpuOf(round) * round.requests) / 1e6 / round.seconds),
+      cpuSecondsLeast: Math.min(...list.map((round) => (cpuOf(round) * round.requests) / 1e6)),
       requestsPerSecond: of((round) => round.requests / round.seconds),
       p50Ms: of((round) => round.p50Ms),
       p99Ms: of((round) => round.p99Ms),

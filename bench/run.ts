@@ -13,6 +13,9 @@ import { catalogue, pacedRowsOf, rowsOf, summary, table } from "./report.ts";
 import { noteOf, readResults, writeResults, type Results } from "./results.ts";
 import { scenarios } from "./scenarios.ts";
 
+/** Clock ticks are 10 ms: below so many of them one more or less shows in the figure. */
+const cpuSecondsMin = 0.25;
+
 process.exit(await main(process.argv.slice(2)));
 
 /** @returns the exit code: 0 all measured, 1 something failed or answers were wrong, 2 used wrongly, 130 interrupted */
@@ -99,7 +102,7 @@ async function measure(options: Arguments): Promise<number> {
   const results: ScenarioResult[] = [];
   const all: Results = {
     date: new Date().toISOString(),
-    ...describeMachine(),
+    ...describeMachine(options.tree),
     rounds,
     seconds,
     warmupSeconds,
@@ -133,6 +136,13 @@ function complain(result: ScenarioResult): boolean {
     const why = "why" in row && row.why !== undefined ? ` (${row.why})` : "";
     console.error(
       `bench: ${result.scenario}: ${row.errors} requests through ${row.contender} failed${why}: its figures do not count`,
+    );
+  }
+  for (const { contender, cpuSecondsLeast } of rowsOf(result)) {
+    if (cpuSecondsLeast >= cpuSecondsMin) continue;
+    const had = `${contender} had ${cpuSecondsLeast.toFixed(2)} s of CPU time in one of its rounds`;
+    console.error(
+      `bench: ${result.scenario}: ${had}: too little to tell; the machine is too busy, or rounds too short`,
     );
   }
   if (result.pacedError !== undefined)

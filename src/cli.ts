@@ -62,6 +62,19 @@ export const verbs = {
     flags: { write: { type: "string", value: "DIR", doc: "write into this folder instead of printing" } },
     load: () => import("./cli/schema.ts"),
   },
+  "hash-password": {
+    doc: "read a password from the terminal or standard input, print its hash for `users`",
+    flags: {
+      algorithm: {
+        type: "string",
+        value: "NAME",
+        words: ["bcrypt", "argon2id"],
+        doc: "bcrypt or argon2id (default: bcrypt)",
+      },
+      cost: { type: "string", value: "N", doc: "work for each check: bcrypt 4 to 16 (default: 10), argon2id 1 to 64" },
+    },
+    load: () => import("./cli/hash-password.ts"),
+  },
   version: {
     doc: "print the version",
     flags: { long: { type: "boolean", doc: "also the commit, Bun's version and the platform" } },

@@ -5,6 +5,7 @@ import { renderProblem, renderProblems, type Problem } from "../config/problem.t
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { openFileTree } from "../data/forward/files.ts";
+import { tellWatchers } from "../data/guards/guard.ts";
 import { handle } from "../data/handle.ts";
 import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { handleFiles } from "../data/listen/files.ts";
@@ -82,6 +83,7 @@ export async function start(options: StartOptions): Promise<Running> {
     ended,
   });
   const ended = (exchange: Exchange, ending: Ending) => {
+    tellWatchers(exchange, ending);
     if (ending.failure) {
       log.warn(
         "answer",

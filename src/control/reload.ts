@@ -52,7 +52,7 @@ export interface ReloaderOptions {
 export function compileSettings(
   settings: Settings,
   stickyKey: Uint8Array,
-): Omit<CompileContext, "ledger" | "version" | "warn" | "readCa"> {
+): Omit<CompileContext, "ledger" | "guardState" | "forwarder" | "version" | "warn" | "readCa"> {
   const { proxy_address_tls: tls } = settings;
   return {
     healthMethod: settings.hc_method,
@@ -65,6 +65,7 @@ export function compileSettings(
     clientAuth: settings.client_auth ?? "require",
     clientCertificates: !tls || settings.listener_engine !== "bun",
     stickyKey,
+    masterKey: settings.master_key,
   };
 }
 
@@ -138,6 +139,8 @@ export class Reloader {
         ...this.#tls(),
         readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
         ledger: plane.ledger,
+        guardState: plane.guardState,
+        forwarder: () => plane.options.forwarder,
         version,
         warn: (remark) => log("warn", "config", remark),
       });
@@ -183,7 +186,9 @@ export class Reloader {
     plane.table = table;
     const members = table.routes.flatMap((route) => route.pool?.members ?? []);
     ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
-    plane.options.tunnels.sweep(new Set(table.routes.map((route) => trustKey(route.trust))));
+    const ofGuards = table.routes.flatMap((route) => route.guards.flatMap(({ trust }) => trust ?? []));
+    const trusts = [...table.routes.map((route) => route.trust), ...ofGuards];
+    plane.options.tunnels.sweep(new Set(trusts.map(trustKey)));
     this.monitor.follow([...targets]);
     this.#options.published?.();
     this.#tidyUp();

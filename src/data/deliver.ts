@@ -8,6 +8,7 @@ import type { Attempt } from "./forward/forwarder.ts";
 import { KeptBody } from "./forward/kept-body.ts";
 import { forwardWebSocket } from "./forward/upgrade.ts";
 import { refuse } from "./guards/guard.ts";
+import { LimitedBody } from "./guards/limits/max-body.ts";
 import { applyEdits } from "./headers/edits.ts";
 import { withHsts } from "./headers/hsts.ts";
 import { restOfPath } from "./headers/to-upstream.ts";
@@ -70,7 +71,7 @@ class Delivery implements Attempt {
     readonly websocket: boolean,
   ) {
     const { body } = exchange;
-    if (body) this.#kept = new KeptBody(body, route.retryBodyBytesMax);
+    if (body) this.#kept = new KeptBody(limited(body, route), route.retryBodyBytesMax);
     plane.retryBudget.countRequest(exchange.startedMs);
   }
 
@@ -167,6 +168,10 @@ class Delivery implements Attempt {
   }
 }
 
+function limited(body: Body, { maxBodyBytes }: Route): Body {
+  return maxBodyBytes === 0 ? body : new LimitedBody(body, maxBodyBytes);
+}
+
 /** What a failure says about the member. */
 function settle(plane: Plane, member: Member, failure: Failure, nowMs: number): void {
   if (!failure.counts) return member.health.undecided();
@@ -197,6 +202,7 @@ function refusal(plane: Plane, exchange: Exchange, pool: Pool): Reply {
   const words: Partial<Record<number, string>> = {
     400: "the request body is not valid",
     408: "the request body did not arrive in time",
+    413: "the request body is larger than this route allows",
     502: "the upstream server could not be reached or gave no valid answer",
     503: "the upstream servers are busy",
     504: "the upstream server did not answer in time",

@@ -6,6 +6,7 @@
 import type { Body, FieldLine } from "./body.ts";
 import type { Failure } from "./failure.ts";
 import type { HeaderEdits } from "./headers/edits.ts";
+import type { Ending } from "./plane.ts";
 import type { SocketEvents } from "./wire/dial.ts";
 import type { Output } from "./wire/output.ts";
 import type { Transport } from "./wire/transport.ts";
@@ -108,6 +109,15 @@ export abstract class Exchange {
   }
   /** name of the guard or check that answered instead of the upstream; "" = none */
   deniedBy = "";
+  /** who was authenticated, by the name that the log may show; "" = nobody was asked */
+  user = "";
+  /** guards that want to know how it ends; undefined where no route has one */
+  watchers: ExchangeWatcher[] | undefined;
+}
+
+/** Is told once when an exchange is over: its answer, WebSocket or tunnel has ended, or was cut. */
+export interface ExchangeWatcher {
+  over(exchange: Exchange, ending: Ending): void;
 }
 
 /** A WebSocket whose upstream side stands; the listener engine calls these. */

@@ -26,6 +26,7 @@ const codes = {
   client_gone: { status: 499, source: "client", reach: "final", counts: false },
   client_timeout: { status: 408, source: "client", reach: "final", counts: false },
   client_body_bad: { status: 400, source: "client", reach: "final", counts: false },
+  client_body_too_large: { status: 413, source: "client", reach: "final", counts: false },
 } as const satisfies Record<string, { status: number; source: FailureSource; reach: FailureReach; counts: boolean }>;
 
 export type FailureCode = keyof typeof codes;

@@ -4,6 +4,7 @@ import { RetryBudget } from "./forward/retry-budget.ts";
 import type { Forwarder } from "./forward/forwarder.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Failure } from "./failure.ts";
+import { GuardState } from "./guards/state.ts";
 import type { Table } from "./routing/table.ts";
 import { Refusals } from "./observe/refusals.ts";
 import { Ledger } from "./upstream/ledger.ts";
@@ -35,6 +36,7 @@ export interface PlaneOptions {
 export class Plane {
   readonly ledger = new Ledger();
   readonly retryBudget = new RetryBudget();
+  readonly guardState = new GuardState();
   /** clients that all listeners turned away */
   readonly refusals = new Refusals();
   /** read once per exchange: each sees one table for life */

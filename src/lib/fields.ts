@@ -97,6 +97,7 @@ export function trailerLines(
       hopByHop.has(lower) ||
       dropped.has(lower) ||
       lower.startsWith("x-forwarded-") ||
+      lower.startsWith("remote-") ||
       lower.includes("_")
     )
       continue;

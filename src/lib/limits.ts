@@ -157,6 +157,13 @@ export const webSocketQueuesBytesMax = 256 * MIB;
 export const webSocketQueueShareBytes = MIB;
 /** Host fields whose reading is remembered. */
 export const hostsKnownMax = 1_024;
+/**
+ * What counting clients may add to the memory, whatever the number of addresses. A quarter is the table of windows: half a
+ * million in one second are more than all workers of a machine can answer. The rest is room for the engine's garbage.
+ */
+export const limiterBytesMax = 64 * MIB;
+/** Clients are counted by windows of this length (contract, section 14). */
+export const limitWindowMs = 1_000;
 /** After a reload the collector is called so much later, for all reloads in between together. */
 export const tidyAfterReloadMs = 2_000;
 /** TLS contexts kept by one listener; a fresh one took 3 to 6 KiB and 0.05 to 0.2 ms, but it gathers sessions in use. */
@@ -200,6 +207,40 @@ export const certificateSliceMs = 8;
 export const certificatesToldMax = 20;
 /** Names of one certificate in a line of the log; the rest is counted. */
 export const certificateNamesToldMax = 4;
+/** Characters of an Authorization or API key field that are looked at: tokens of large providers have 4 KiB. */
+export const credentialCharsMax = 8 * KIB;
+/** Password hashes compared at once: each takes a core for 50 to 100 ms, and argon2 64 MiB. */
+export const passwordChecksInFlightMax = 2;
+/** Password checks waiting behind them: what that comes to is about the longest a client would wait. */
+export const passwordChecksWaitingMax = 64;
+/** Password checks of one client, running and waiting: nobody may fill the queue alone. */
+export const passwordChecksPerClientMax = 8;
+/** Verdicts on passwords kept, right and wrong ones apart; about 200 bytes each. */
+export const passwordVerdictsMax = 4_096;
+/** Signatures of tokens verified at once, waiting, and per client: the slowest kind (P-521) takes about 1 ms. */
+export const signatureChecksInFlightMax = 32;
+export const signatureChecksWaitingMax = 1_024;
+export const signatureChecksPerClientMax = 64;
+/** Verdicts on tokens kept for one `authorization`, until they expire; about 250 bytes each. */
+export const tokenVerdictsMax = 10_000;
+/** Keys tried on one token, where neither its `kid` nor its algorithm says which one it is. */
+export const tokenKeysTriedMax = 8;
+/** A key set (JWKS) is fetched again after this time (contract, section 14) … */
+export const keySetMs = 600_000;
+/** … because of a token with an unknown key, or after a failed fetch with older keys at hand, at most every … */
+export const keySetAgainMs = 30_000;
+/** … and without any keys at most every … */
+export const keySetRetryMs = 1_000;
+/** A key set must arrive within this time. */
+export const keySetWaitMs = 5_000;
+/** Size of a key set: large providers publish a few keys of 2 KiB. */
+export const keySetBytesMax = 256 * KIB;
+/** Keys used of one key set. */
+export const keySetKeysMax = 64;
+/** The body of a forward service's permission is read to its end up to this size, so that the connection stays. */
+export const permissionBodyBytesMax = 64 * KIB;
+/** Characters of a user's name that a token may put into the log. */
+export const userCharsMax = 128;
 /** File descriptors kept back from new clients, at most: for log files, health checks, look-ups and connections to upstreams. */
 export const descriptorsReservedMax = 64;
 /** How often it is looked whether a file can still be opened; so long may a full table cost CPU. */

@@ -40,7 +40,14 @@ describe("readings", () => {
     });
     const rounds = { aralez: [round(30, 1), round(90), round(40, 2)], nginx: [round(20), round(19), round(21)] };
     const [aralez, nginx] = rowsOf({ scenario: "small", reference: "nginx", rounds });
-    expect(aralez).toMatchObject({ cpuUs: 40, cpuRatio: 2, cpuUsRange: [30, 90], coreShare: 0.04, errors: 3 });
+    expect(aralez).toMatchObject({
+      cpuUs: 40,
+      cpuRatio: 2,
+      cpuUsRange: [30, 90],
+      coreShare: 0.04,
+      cpuSecondsLeast: 0.03,
+      errors: 3,
+    });
     expect(nginx).toMatchObject({ cpuUs: 20, cpuRatio: 1, errors: 0 });
     const alone = { scenario: "small", reference: "nginx", rounds: { aralez: rounds.aralez } };
     expect(rowsOf(alone)[0]!.cpuRatio).toBeUndefined();
@@ -98,7 +105,8 @@ describe.skipIf(!tools)("a run", () => {
       const json = join(temp, "results.json");
       const short = ["--scenario", "small,upload", "--seconds", "1", "--warmup", "1", "--rounds", "1", "--pace", "0"];
       const { code, out, err } = await bench([...short, "--contenders", "nginx", "--json", json], temp);
-      expect(err).toBe("");
+      // A machine that is busy with other tests may give a round too little of its core.
+      expect(err.split("\n").filter((line) => line !== "" && !line.includes("too little to tell"))).toEqual([]);
       expect(code).toBe(0);
       expect(out).toContain("| nginx ");
       const { results } = JSON.parse(readFileSync(json, "utf8"));

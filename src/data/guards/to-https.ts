@@ -1,5 +1,6 @@
 /** `to_https`: plain requests are sent to https, before anything asks for credentials (B1, B5). */
 import type { Exchange, OwnReply } from "../exchange.ts";
+import { redactTarget } from "../observe/redact.ts";
 import { refuse, type Guard } from "./guard.ts";
 
 /**
@@ -25,5 +26,5 @@ export function isHttps(exchange: Exchange): boolean {
 }
 
 export function redirect(status: number, location: string): OwnReply {
-  return refuse(status, `see ${location}`, [["Location", location]], `redirected to ${location}`);
+  return refuse(status, `see ${location}`, [["Location", location]], `redirected to ${redactTarget(location)}`);
 }

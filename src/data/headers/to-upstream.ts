@@ -2,6 +2,7 @@
 import { isIPv6 } from "node:net";
 import type { FieldLine } from "../body.ts";
 import type { Exchange } from "../exchange.ts";
+import { withoutTokens } from "../guards/authorization/token.ts";
 import type { Route } from "../routing/table.ts";
 import { copyFields } from "./edits.ts";
 import { forwardsLeft } from "./max-forwards.ts";
@@ -56,15 +57,15 @@ export function saidOfClient(exchange: Exchange, route: Route, loopMark: string)
   if (chain !== undefined && chain.trim() !== "")
     fields.push(["X-Forwarded-For", peer === "" ? chain : `${chain}, ${peer}`]);
   else if (peer !== "") fields.push(["X-Forwarded-For", peer]);
+  if (client !== "") fields.push(["X-Real-IP", client]);
+  const certificate = exchange.secured?.client;
+  if (certificate) fields.push(["Client-Cert", certificate.field], ["X-Client-Subject", certificate.subject]);
   fields.push(["X-Forwarded-Proto", sent(exchange, "x-forwarded-proto") ?? (exchange.secure ? "https" : "http")]);
   if (host !== "") fields.push(["X-Forwarded-Host", host]);
   const port = sent(exchange, "x-forwarded-port") ?? exchange.hostPort;
   fields.push(["X-Forwarded-Port", port === "" ? String(exchange.localPort) : port]);
-  if (prefix !== "") fields.push(["X-Forwarded-Prefix", prefix]);
-  if (client !== "") fields.push(["X-Real-IP", client]);
-  const certificate = exchange.secured?.client;
-  if (certificate) fields.push(["Client-Cert", certificate.field], ["X-Client-Subject", certificate.subject]);
   fields.push(["X-Request-Id", exchange.id]);
+  if (prefix !== "") fields.push(["X-Forwarded-Prefix", prefix]);
   const left = forwardsLeft(exchange);
   if (left !== undefined) fields.push(["Max-Forwards", String(left - 1)]);
   fields.push(["CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`]);
@@ -82,11 +83,11 @@ export function hostToUpstream(exchange: Exchange, route: Route, server: string)
 }
 
 /**
- * The target for the upstream: as it came, or with the route's path cut off (`strip_prefix`). The cut counts segments of
- * the raw target, so that the rest keeps its encoding.
+ * The target for the upstream: as it came, without our token parameters where the route reads them, or with the route's
+ * path cut off (`strip_prefix`). The cut counts segments of the raw target, so that the rest keeps its encoding.
  */
 export function targetToUpstream(exchange: Exchange, route: Route): string {
-  const { target } = exchange;
+  const target = route.cutsTokens ? withoutTokens(exchange.target) : exchange.target;
   if (!route.stripPrefix || route.path === "/") return target;
   const query = target.indexOf("?");
   return restOfPath(target, route.path) + (query < 0 ? "" : target.slice(query));
@@ -99,7 +100,8 @@ export function restOfPath(target: string, routePath: string): string {
   return routePath === "/" ? path : cutSegments(path, segmentCount(routePath));
 }
 
-function prefixOf(route: Route): string {
+/** What `strip_prefix` cuts off; "" = nothing. */
+export function prefixOf(route: Route): string {
   return route.stripPrefix && route.path !== "/" ? route.path.replace(/\/$/, "") : "";
 }
 

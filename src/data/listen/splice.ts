@@ -31,11 +31,13 @@ export function splice(options: SpliceOptions): void {
 
 class Tunnel implements Swept {
   #heardMs = performance.now();
+  readonly #sweeper: Sweeper;
   readonly #client: Half;
   readonly #upstream: Half;
   #over = false;
 
   constructor(readonly options: SpliceOptions) {
+    this.#sweeper = options.sweeper;
     this.#client = new Half(this, options.client);
     this.#upstream = new Half(this, options.upstream);
     this.#client.other = this.#upstream;
@@ -57,7 +59,7 @@ class Tunnel implements Swept {
   }
 
   heard(): void {
-    this.#heardMs = this.options.sweeper.dueMs;
+    this.#heardMs = this.#sweeper.dueMs;
   }
 
   finish(cut: boolean): void {
@@ -75,6 +77,7 @@ class Tunnel implements Swept {
 /** One side: what it says goes out on the other. */
 class Half implements SocketEvents {
   other!: Half;
+  readonly out: Output;
   /** bytes it has said */
   bytes = 0;
   #paused = false;
@@ -86,15 +89,16 @@ class Half implements SocketEvents {
   constructor(
     readonly tunnel: Tunnel,
     readonly side: SpliceSide,
-  ) {}
+  ) {
+    this.out = side.out;
+  }
 
   data(chunk: Uint8Array): void {
+    const { length } = chunk;
     this.tunnel.heard();
-    this.bytes += chunk.length;
-    const { out } = this.other.side;
-    out.chunk(chunk);
-    if (out.flush()) {
-      if (chunk.length >= releasedBytesMin) release(chunk);
+    this.bytes += length;
+    if (this.other.out.pass(chunk)) {
+      if (length >= releasedBytesMin) release(chunk);
       return;
     }
     if (this.#paused) return;
@@ -104,7 +108,7 @@ class Half implements SocketEvents {
 
   drain(): void {
     this.tunnel.heard();
-    if (!this.side.out.drain()) return;
+    if (!this.out.drain()) return;
     this.other.#wake();
     this.#said();
   }
@@ -129,7 +133,7 @@ class Half implements SocketEvents {
 
   #then(act: "fin" | "end"): void {
     this.#afterDrain = act;
-    if (this.side.out.queuedBytes === 0) this.#said();
+    if (this.out.queuedBytes === 0) this.#said();
   }
 
   #said(): void {

@@ -5,8 +5,10 @@
 import { showAddress, type DialAddress, type ListenAddress, type Protocol } from "../../lib/address.ts";
 import { openFileTree, type FileTree } from "../forward/files.ts";
 import { clientCertificate } from "../guards/client-certificate.ts";
-import { closed } from "../guards/closed.ts";
+import { authorize, type AuthorizationContext } from "../guards/authorization/authorize.ts";
+import type { AuthorizationRule } from "../guards/authorization/rules.ts";
 import type { Guard } from "../guards/guard.ts";
+import { addressGuards, limitGuards, type RouteNames } from "../guards/configured.ts";
 import { redirectTo } from "../guards/redirect.ts";
 import { toHttps } from "../guards/to-https.ts";
 import { compileEdits, mergeHeaderRules } from "../headers/edits.ts";
@@ -18,11 +20,11 @@ import { healthKey, type Ledger } from "../upstream/ledger.ts";
 import { Pool, type Member } from "../upstream/pool.ts";
 import { stickyId } from "../upstream/sticky.ts";
 import { normalisePathKey } from "./path.ts";
-import { defaultHost, type HostRules, type PathRules, type Rules } from "./rules.ts";
+import { defaultHost, type HostRules, type Levels, type PathRules, type Rules } from "./rules.ts";
 import type { HostTable, Route, Table, Trust } from "./table.ts";
 
 /** What Settings contribute to a table. */
-export interface CompileContext {
+export interface CompileContext extends AuthorizationContext {
   readonly ledger: Ledger;
   readonly version: string;
   readonly healthMethod: string;
@@ -34,16 +36,12 @@ export interface CompileContext {
   /** where the admin API listens or would listen: such an upstream never carries traffic (A1) */
   readonly adminAddress: ListenAddress;
   readonly caFile: string | undefined;
-  /** @returns the text of a PEM file. @throws when it cannot be read */
-  readCa(file: string): string;
   /** PEM file of the TLS port's client authorities */
   readonly clientCa: string | undefined;
   readonly clientAuth: "require" | "request";
   /** the TLS listener, where there is one, can tell who shows a certificate */
   readonly clientCertificates: boolean;
   readonly stickyKey: Uint8Array;
-  /** remarks about the rules, for the log */
-  warn(text: string): void;
 }
 
 /** A member's health question, for control to ask. */
@@ -99,8 +97,6 @@ export function compile(rules: Rules, context: CompileContext): Compiled {
   return { table, targets: [...targets.values()] };
 }
 
-type Levels = readonly [top: Rules, host: HostRules, path: PathRules];
-
 function compileRoute(
   host: string,
   pathKey: string,
@@ -138,7 +134,7 @@ function compileRoute(
     host,
     path,
     name,
-    guards: guardsOf(levels, certificate, context),
+    guards: guardsOf({ host, path }, levels, certificate, context),
     files: own.files === undefined ? undefined : fileTree(own.files, name),
     pool:
       own.servers && !own.redirect_to
@@ -148,6 +144,7 @@ function compileRoute(
     responseEdits: compileEdits(answerRules),
     hsts: hstsOf(levels, answerRules, context),
     stripPrefix: own.strip_prefix ?? false,
+    cutsTokens: near("authorization")?.type === "jwt",
     timeouts: {
       connectMs: timeouts.connect * 1000,
       firstByteMs: timeouts.first_byte * 1000,
@@ -156,6 +153,7 @@ function compileRoute(
     },
     retries: near("retries") ?? 2,
     retryBodyBytesMax: near("retry_body") ?? 64 * 1024,
+    maxBodyBytes: near("max_body") ?? 0,
     stickySeconds,
     trust,
   };
@@ -170,18 +168,26 @@ function fileTree(folder: string, route: string): FileTree {
 }
 
 /** Guards in the order they run (contract, section 1); only those that are configured. */
-function guardsOf([top, host, path]: Levels, certificate: Guard | undefined, context: CompileContext): Guard[] {
+function guardsOf(names: RouteNames, levels: Levels, certificate: Guard | undefined, context: CompileContext): Guard[] {
+  const [top, host, path] = levels;
   const guards: Guard[] = [];
   const status = path.redirect_status ?? host.redirect_status ?? top.redirect_status ?? 301;
   if (path.to_https || host.to_https || top.to_https) guards.push(toHttps(status, context.tlsPort));
   if (certificate) guards.push(certificate);
-  for (const key of ["allow", "deny"] as const) {
-    if ((path[key] ?? host[key] ?? top[key] ?? []).length > 0) guards.push(closed(key));
-  }
+  guards.push(...addressGuards(levels), ...limitGuards(names, levels, context.guardState));
   const authorization = path.authorization ?? host.authorization ?? top.authorization;
-  if (authorization && authorization.type !== "none") guards.push(closed("authorization"));
+  const asks = authorization && authorizationGuard(authorization, names, context);
+  if (asks) guards.push(asks);
   if (path.redirect_to !== undefined) guards.push(redirectTo(path.redirect_to, status));
   return guards;
+}
+
+function authorizationGuard(rule: AuthorizationRule, { host, path }: RouteNames, context: CompileContext) {
+  try {
+    return authorize(rule, host, context);
+  } catch (error) {
+    throw new Error(`Cannot use the authorization of route ${host}${path}: ${(error as Error).message}`);
+  }
 }
 
 /** A year by default, where plain requests are redirected and nobody is let in by an old protocol (contract, section 14). */

@@ -38,12 +38,18 @@ export interface Route {
   readonly requestEdits: HeaderEdits;
   readonly responseEdits: HeaderEdits;
   readonly stripPrefix: boolean;
+  /** our token parameters are cut out of the query before it goes upstream */
+  readonly cutsTokens: boolean;
   readonly timeouts: Timeouts;
   readonly retries: number;
   readonly retryBodyBytesMax: number;
+  /** of a request body; 0 = no bound */
+  readonly maxBodyBytes: number;
   /** Max-Age of the sticky cookie in seconds; 0 = off */
   readonly stickySeconds: number;
   readonly trust: Trust;
+  /** kept by the request writer */
+  said?: Buffer | undefined;
   /** value of `Strict-Transport-Security` on TLS answers; undefined = none, or a header rule speaks of it */
   readonly hsts: string | undefined;
 }

@@ -69,6 +69,17 @@ export class Output {
     this.#send(bytes);
   }
 
+  /** Sends a chunk that stays unchanged, where nothing is composed. @returns true when nothing is queued */
+  pass(bytes: Uint8Array): boolean {
+    if (this.queuedBytes === 0) {
+      const taken = this.transport.write(bytes);
+      this.writtenBytes += bytes.length;
+      if (taken === bytes.length || taken < 0) return true;
+      this.#keep(bytes.subarray(taken));
+    } else this.#send(bytes);
+    return false;
+  }
+
   /** Forgets what was composed and not written yet. @returns false when some of it is gone already */
   discard(mark: number): boolean {
     if (this.writtenBytes !== mark) return false;
