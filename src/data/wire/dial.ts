@@ -199,7 +199,8 @@ function sniOf({ serverName, rejectUnauthorized }: UpstreamTls, dialed: string):
   return isIP(serverName) !== 0 && (serverName === dialed || !rejectUnauthorized) ? "" : serverName;
 }
 
-function isProtocolError(error: Error): boolean {
+/** The peer did not speak TLS as it must: no fault of ours. */
+export function isProtocolError(error: Error): boolean {
   return "code" in error && error.code === "EPROTO";
 }
 

@@ -1,6 +1,7 @@
 /** The TLS listener of the socket engine on its own: who is shown which certificate, bounds, and clients that misbehave. */
 import { afterAll, describe, expect, test } from "bun:test";
 import net from "node:net";
+import { connect } from "node:tls";
 import { clientPolicy } from "../../../src/data/tls/client-policy.ts";
 import { tlsHooksPresent } from "../../../src/data/tls/hooks.ts";
 import { handshakesUnnamedMax } from "../../../src/lib/limits.ts";
@@ -71,6 +72,16 @@ describe("certificates", () => {
     );
     expect(tls.log.join("\n")).not.toContain("PRIVATE KEY");
   });
+});
+
+test("a set that Bun.serve cannot use changes nothing, and the next one is served", async () => {
+  await using tls = startTls({ certificates: setOf(a), engine: "bun" });
+  const broken = pairOf("broken", { key: b.keyPem, cert: a.certPem }, ["broken.test"]);
+  tls.listener.certificates(setOf(a, broken));
+  await until(() => tls.log.some((line) => line.includes("Cannot change the certificates")));
+  expect(await commonName(tls.port, "a.test")).toBe("a.test");
+  tls.listener.certificates(setOf(b));
+  await until(async () => (await commonName(tls.port, "b.test")) === "b.test", "the next set");
 });
 
 describe("ALPN", () => {
@@ -204,6 +215,25 @@ describe("clients that misbehave", () => {
     await until(() => tls.held() === 0, "all to be given back");
     expect(tls.log.join("\n")).toContain("not done within 0.4 s");
     expect(tls.faults).toEqual([]);
+  });
+  test("and send garbage after the handshake are cut, and that is no fault of the proxy's", async () => {
+    await using tls = startTls({ certificates: setOf(a) });
+    for (const garbage of [
+      `1703030020${"00".repeat(32)}`,
+      "15030300020228",
+      Buffer.from("GET /\r\n").toString("hex"),
+    ]) {
+      const plain = net.connect(tls.port, "127.0.0.1").on("error", () => {});
+      const closed = new Promise((resolve) => plain.once("close", resolve));
+      const socket = connect({ socket: plain, servername: "a.test", rejectUnauthorized: false }).on("error", () => {});
+      await new Promise((resolve) => socket.once("secureConnect", resolve));
+      expect((await askOn(socket)).status).toBe(200);
+      plain.write(Buffer.from(garbage, "hex"));
+      await closed;
+    }
+    await until(() => tls.held() === 0, "all to be given back");
+    expect(tls.faults).toEqual([]);
+    expect(tls.log).toHaveLength(3);
   });
   test("and leave at any moment leave nothing behind", async () => {
     await using tls = startTls({ certificates: setOf(a) });
