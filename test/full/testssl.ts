@@ -112,7 +112,10 @@ describe("testssl.sh, against the grade high,", () => {
       test(`grades the engine ${engine} with ${kinds.join(" and ")} A+: no old protocol, no weak suite, no attack`, async () => {
         const findings = await judge(engine, kinds);
         const told = (id: string) => findings.find((finding) => finding.id === id);
-        const remarks = findings.filter(({ severity }) => !["OK", "INFO", "DEBUG"].includes(severity));
+        const remarks = findings.filter(
+          // That the openssl of Debian has no GOST is nothing about us.
+          ({ id, severity }) => !["OK", "INFO", "DEBUG"].includes(severity) && id !== "engine_problem",
+        );
         console.log(`${engine}, ${kinds}: ${told("overall_grade")?.finding}, ${findings.length} findings`, remarks);
         for (const [id, wanted] of Object.entries(protocols))
           expect([id, told(id)?.finding]).toEqual([id, expect.stringMatching(new RegExp(`^${wanted}`))]);
