@@ -36,7 +36,8 @@ const broad = [
 const ciphers: Record<TlsGrade, string> = {
   high: strong.join(":"),
   medium: [...strong, ...broad].join(":"),
-  unsafe: "ALL:!aNULL:!eNULL",
+  // What is strong stays first, for clients that have it.
+  unsafe: [...strong, ...broad, "ALL:!aNULL:!eNULL"].join(":"),
 };
 
 /**
