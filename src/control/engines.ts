@@ -14,6 +14,7 @@ import { tlsHooksPresent } from "../data/tls/hooks.ts";
 import { descriptorsMax } from "../lib/descriptors.ts";
 import type { Refusals } from "../data/observe/refusals.ts";
 import type { PlaneOptions } from "../data/plane.ts";
+import { selfSigned } from "./certificates/self-signed.ts";
 
 /** Where no number is set, clients and upstreams share 90 % of the files this process may open (contract, section 14). */
 const half = Math.max(1, Math.floor((descriptorsMax() * 0.9) / 2));
@@ -103,7 +104,7 @@ export async function openTlsListener(
     throw new Error("`client_ca` needs `listener_engine: socket`: Bun.serve hides client certificates");
   // Bun.serve brings HTTP/2, which the socket engine does not speak yet.
   const engine = listener_engine === "socket" || asksClients ? "socket" : "bun";
-  if (engine === "socket" && (await tlsHooksPresent(certificates.pairs[certificates.defaultIndex]!))) {
+  if (engine === "socket" && (await tlsHooksPresent(selfSigned(["localhost"], Date.now())))) {
     if (listener_engine === "auto")
       log("warn", "tls", "client_ca: the TLS port is served by the socket engine, which speaks HTTP/1.1 only so far");
     if (http3) log("warn", "tls", "`http3` has no effect: only `listener_engine: bun` serves it");

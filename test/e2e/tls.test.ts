@@ -5,6 +5,7 @@ import { join } from "node:path";
 import WebSocket, { WebSocketServer, type ClientOptions } from "ws";
 import type { AddressInfo } from "node:net";
 import type { WrittenSettings } from "../../src/config/settings.ts";
+import { madeBySelf, put, temporary } from "../support/certificates.ts";
 import { Program } from "../support/programs.ts";
 import { startOrigin, type Origin } from "../support/origins.ts";
 import { startProxy, until, type TestProxy } from "../support/proxy.ts";
@@ -183,6 +184,20 @@ upstreams:
     });
   });
 }
+
+test("the socket engine serves a default certificate of every kind", async () => {
+  for (const kind of ["p521", "ed25519"] as const) {
+    using folder = temporary();
+    put(folder.path, "a", madeBySelf({ kind }));
+    await using proxy = await startProxy("upstreams: {}", {
+      listener_engine: "socket",
+      proxy_address_tls: { hostname: "127.0.0.1", port: 0 },
+      proxy_configs: folder.path,
+    });
+    const { ok, output } = await handshake(proxy.tlsPort, ["-servername", "a.test", "-alpn", "h2,http/1.1"]);
+    expect([kind, ok, /^ALPN protocol: (.*)$/m.exec(output)?.[1]]).toEqual([kind, true, "http/1.1"]);
+  }
+});
 
 test("http3: true brings HTTP/3 on Bun.serve, and certificates change under it", async () => {
   await using up = await startOrigin();
