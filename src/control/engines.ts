@@ -48,6 +48,7 @@ export function openListener(
     ...options,
     timeouts,
     headBytesMax: settings().max_header_bytes,
+    http2: settings().http2 ?? true,
     requestsMax: () => settings().keepalive_requests,
     connectionsMax: () => settings().max_connections || half,
     log,

@@ -80,15 +80,25 @@ const neverTrailing: ReadonlySet<string> = new Set([
   "www-authenticate",
 ]);
 
+/** The trailers that may go on. */
+export function passableTrailers(
+  trailers: readonly (readonly [name: string, value: string])[] | undefined,
+): readonly (readonly [name: string, value: string])[] {
+  return (trailers ?? []).filter(([name]) => {
+    const lower = name.toLowerCase();
+    return !(
+      neverTrailing.has(lower) ||
+      hopByHop.has(lower) ||
+      lower.startsWith("x-forwarded-") ||
+      lower.includes("_")
+    );
+  });
+}
+
 /** The trailers that may go on, as lines; "" when there are none. */
 export function trailerLines(trailers: readonly (readonly [name: string, value: string])[] | undefined): string {
   let text = "";
-  for (const [name, value] of trailers ?? []) {
-    const lower = name.toLowerCase();
-    if (neverTrailing.has(lower) || hopByHop.has(lower) || lower.startsWith("x-forwarded-") || lower.includes("_"))
-      continue;
-    text += `${name}: ${value}\r\n`;
-  }
+  for (const [name, value] of passableTrailers(trailers)) text += `${name}: ${value}\r\n`;
   return text;
 }
 

@@ -10,11 +10,12 @@ import type { Said } from "../forward/request-writer.ts";
 import { refuse } from "../guards/guard.ts";
 import type { HeaderEdits } from "../headers/edits.ts";
 import type { SocketEvents } from "../wire/dial.ts";
-import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
+import { findHeadEnd, hasBareLineFeed, isAt } from "../wire/head-bytes.ts";
 import { Output } from "../wire/output.ts";
 import { parseRequestHead, RequestHead, statusOfOverlong, type RequestLimits } from "../wire/request-head.ts";
 import type { Transport } from "../wire/transport.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
+import { acceptHttp2 } from "./http2.ts";
 import { ReplyWriter } from "./reply-writer.ts";
 import type { Site } from "./socket.ts";
 import { splice } from "./splice.ts";
@@ -191,6 +192,10 @@ export class Http1Connection implements SocketEvents, Swept {
     }
     const head = this.#head;
     const status = parseRequestHead(head, input, 0, end, this.#limits);
+    if (status === 505 && this.#served === 0 && this.site.options.http2 && isPreface(input)) {
+      this.#becomeHttp2(input);
+      return false;
+    }
     if (status !== 0) return this.#refuse(status, head.reason);
     this.consumed(end, input.length);
     this.#scanned = 0;
@@ -257,6 +262,19 @@ export class Http1Connection implements SocketEvents, Swept {
     this.unpause();
   }
 
+  /** A client that knew beforehand that we speak HTTP/2 (RFC 9113 3.3). */
+  #becomeHttp2(input: Buffer): void {
+    const { site } = this;
+    this.#state = "closed";
+    this.#input = undefined;
+    const next = acceptHttp2(this.transport, this.peer, site, this.handOver, false);
+    site.connections.delete(this);
+    site.connections.add(next);
+    site.sweeper.delete(this);
+    site.sweeper.add(next);
+    next.data(input as Buffer<ArrayBuffer>);
+  }
+
   /** An answer to something that is no request; the connection ends with it. */
   #refuse(status: number, why: string): false {
     const { options } = this.site;
@@ -295,4 +313,9 @@ export class Http1Connection implements SocketEvents, Swept {
     exchange.member!.endpoint.inFlight++;
     this.unpause();
   }
+}
+
+/** What the preface of HTTP/2 looks like to a reader of HTTP/1.1 (RFC 9113 3.4). */
+function isPreface(input: Buffer): boolean {
+  return isAt(input, 0, "PRI * HTTP/2.0\r\n\r\n");
 }

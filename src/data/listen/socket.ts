@@ -1,7 +1,7 @@
 /** The listener engine `socket`: Bun.listen, with our own HTTP/1.1 on each connection. */
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { sweepMs } from "../../lib/limits.ts";
-import { Sweeper } from "../../lib/sweeper.ts";
+import { Sweeper, type Swept } from "../../lib/sweeper.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { visible, type ClientTimeouts, type Listener, type ListenerOptions } from "./listener.ts";
 import { Http1Connection } from "./http1.ts";
@@ -9,6 +9,8 @@ import { Http1Connection } from "./http1.ts";
 export interface SocketListenerOptions extends ListenerOptions {
   timeouts(): ClientTimeouts & { readonly headerMs: number };
   readonly headBytesMax: number;
+  /** HTTP/2 by prior knowledge is served */
+  readonly http2: boolean;
   /** requests per connection; 0 = no bound */
   requestsMax(): number;
   /** connections per process; 0 = no bound */
@@ -16,14 +18,22 @@ export interface SocketListenerOptions extends ListenerOptions {
   log(level: "warn" | "debug", target: string, text: string): void;
 }
 
+/** One client connection, whatever it speaks. */
+export interface ClientConnection extends SocketEvents, Swept {
+  /** it has an exchange or a tunnel under way */
+  readonly busy: boolean;
+  drainNow(): void;
+  cut(): void;
+}
+
 /** What the connections of one listener share. */
 export interface Site {
   readonly options: SocketListenerOptions;
   readonly sweeper: Sweeper;
-  readonly connections: Set<Http1Connection>;
+  readonly connections: Set<ClientConnection>;
   port: number;
   draining: boolean;
-  gone(connection: Http1Connection): void;
+  gone(connection: ClientConnection): void;
 }
 
 interface Data {

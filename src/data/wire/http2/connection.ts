@@ -239,7 +239,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     stream.closed = true;
     stream.dropQueue();
     this.streams.delete(stream.id);
-    if (!this.#server) stream.release();
+    if (!this.#server || stream.done) stream.release();
   }
 
   /** A stream's exchange has ended. */
@@ -381,7 +381,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
       const stream = ready.shift()!;
       stream.waiting = false;
       if (stream.pump()) this.wantsToSend(stream);
-      else if (!stream.closed && stream.queued) this.#someStuck = true;
+      else if (!stream.closed && stream.wantsTurn) this.#someStuck = true;
     }
   }
 
@@ -567,7 +567,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     if ((flags & dependsOnItself) !== 0)
       return this.refuseStream(stream, h2.PROTOCOL_ERROR, "a stream that depends on itself");
     if (!stream.headSeen) {
-      stream.user.head(list, ended);
+      stream.user.answered?.(list, ended);
       if (ended && stream.headSeen && !stream.closed) this.#remoteEnds(stream, undefined);
       return;
     }
@@ -643,7 +643,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
         this.fail(h2.FLOW_CONTROL_ERROR, "SETTINGS that make a window too large");
         return false;
       }
-      if (stream.queued) this.wantsToSend(stream);
+      if (stream.wantsTurn) this.wantsToSend(stream);
     }
     return true;
   }
@@ -694,7 +694,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
       if (this.#ready.length > 0) this.#due();
       if (!this.#someStuck) return;
       this.#someStuck = false;
-      for (const stream of this.streams.values()) if (stream.queued) this.wantsToSend(stream);
+      for (const stream of this.streams.values()) if (stream.wantsTurn) this.wantsToSend(stream);
       return;
     }
     const stream = this.streams.get(id);
@@ -703,7 +703,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     stream.sendWindow += by;
     if (stream.sendWindow > h2.windowLargest)
       return this.refuseStream(stream, h2.FLOW_CONTROL_ERROR, "a window that is too large");
-    if (stream.queued) this.wantsToSend(stream);
+    if (stream.wantsTurn) this.wantsToSend(stream);
   }
 
   // Help.
@@ -786,7 +786,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
   }
 
   #sweepStream(stream: Stream, nowMs: number, writeMs: number): void {
-    if (stream.queued) {
+    if (stream.wantsTurn) {
       if (stream.stuckMs === 0) stream.stuckMs = nowMs;
       else if (writeMs > 0 && nowMs - stream.stuckMs > writeMs)
         return this.refuseStream(stream, h2.CANCEL, `nothing was taken for ${writeMs / 1000} s`);

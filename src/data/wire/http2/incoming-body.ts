@@ -25,6 +25,8 @@ export class IncomingBody implements Body {
     readonly stream: Stream,
     readonly length: number,
     readonly onCancel: () => void,
+    /** somebody wants it now */
+    readonly onStart?: () => void,
   ) {}
 
   /** the peer could send, and somebody waits for it */
@@ -39,6 +41,7 @@ export class IncomingBody implements Body {
 
   start(sink: BodySink): void {
     this.#sink = sink;
+    this.onStart?.();
     this.resume();
   }
 

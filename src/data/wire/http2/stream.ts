@@ -8,8 +8,8 @@ import { CANCEL, NO_ERROR } from "./protocol.ts";
 
 /** Who a stream belongs to: the exchange it carries. Nothing is called after {@link StreamUser.gone}. */
 export interface StreamUser {
-  /** To a client: the head of an answer, interim or not; `list` is valid during the call. */
-  head(list: FieldList, ended: boolean): void;
+  /** To a client: an answer's head, interim or not; `list` is valid during the call. */
+  answered?(list: FieldList, ended: boolean): void;
   /** bytes[start, end) of the body, to be copied or passed on during the call; {@link Stream.consumed} says when. */
   data(bytes: Buffer, start: number, end: number): void;
   /** The peer has said everything. */
@@ -36,6 +36,8 @@ export class Stream {
   closed = false;
   /** counts against the limit of streams */
   held = true;
+  /** to a server: the exchange has ended */
+  done = false;
   /** client: the final head has come; server: always. What follows are trailers. */
   headSeen = false;
   /** bytes announced by Content-Length, -1 without */
@@ -67,6 +69,11 @@ export class Stream {
   /** body bytes are waiting for a window or the connection */
   get queued(): boolean {
     return this.#queue.length > 0;
+  }
+
+  /** … or its user is */
+  get wantsTurn(): boolean {
+    return this.#queue.length > 0 || this.#wantsRoom;
   }
 
   /**
@@ -114,6 +121,18 @@ export class Stream {
     return false;
   }
 
+  /** Bytes that {@link write} would put into frames at once. */
+  room(): number {
+    if (this.closed || this.localEnding || this.queued || this.connection.congested) return 0;
+    return Math.max(0, Math.min(this.sendWindow, this.connection.sendWindow));
+  }
+
+  /** {@link StreamUser.writable} is to be called when there is room. */
+  askRoom(): void {
+    this.#wantsRoom = true;
+    this.connection.wantsToSend(this);
+  }
+
   /** The body is complete. */
   end(trailers?: readonly FieldLine[]): void {
     if (this.closed || this.localEnding) return;
@@ -130,14 +149,16 @@ export class Stream {
     this.connection.closeStream(this);
   }
 
-  /** Everything was said: a peer that still sends is asked to stop (RFC 9113 8.1). */
+  /** Its exchange has ended. The stream counts until all that was said has left as well. */
   finish(): void {
-    if (!this.closed && this.localEnded && !this.remoteEnded) this.reset(NO_ERROR);
-    else if (!this.closed && !this.localEnding) this.reset(CANCEL);
-    this.release();
+    this.done = true;
+    if (!this.closed && !this.localEnding) this.reset(CANCEL);
+    // A peer that still sends is asked to stop (RFC 9113 8.1).
+    if (!this.closed && this.localEnded) this.reset(NO_ERROR);
+    if (this.closed) this.release();
   }
 
-  /** Its exchange has ended: it no longer counts. */
+  /** It no longer counts. */
   release(): void {
     if (!this.held) return;
     this.held = false;
@@ -173,8 +194,9 @@ export class Stream {
       if (this.queued) return true;
     }
     if (this.localEnding) this.#sendEnd();
-    else if (this.#wantsRoom) {
+    else if (this.#wantsRoom && this.sendWindow > 0 && this.connection.sendWindow > 0) {
       this.#wantsRoom = false;
+      this.stuckMs = 0;
       this.user.writable();
     }
     return false;
@@ -224,5 +246,6 @@ export class Stream {
   #ended(): void {
     this.localEnded = true;
     if (this.remoteEnded) this.connection.closeStream(this);
+    else if (this.done) this.reset(NO_ERROR);
   }
 }
