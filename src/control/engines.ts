@@ -2,6 +2,7 @@
 import type { Settings } from "../config/settings.ts";
 import type { Forwarder } from "../data/forward/forwarder.ts";
 import { FetchForwarder } from "../data/forward/http.ts";
+import { Http2Forwarder } from "../data/forward/http2-pool.ts";
 import { SocketForwarder } from "../data/forward/socket.ts";
 import { listenBun } from "../data/listen/bun.ts";
 import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
@@ -22,8 +23,25 @@ export interface Forwarders {
 export function openForwarders(settings: () => Settings, loopMark: string, log: PlaneOptions["log"]): Forwarders {
   const keepaliveSeconds = () => settings().upstream_keepalive_timeout;
   const byFetch = new FetchForwarder({ keepaliveSeconds, loopMark, log });
+  const byHttp2 = new Http2Forwarder({
+    loopMark,
+    keepaliveMs: () => settings().upstream_keepalive_timeout * 1000,
+    connectionsMax: () => settings().max_upstream_connections || half,
+    log,
+  });
   const tunnels = new SocketForwarder({
-    http2: byFetch,
+    // What reaches the tunnels reaches all.
+    http2: {
+      forward: (attempt) => byHttp2.forward(attempt),
+      sweep(inUse) {
+        byHttp2.sweep(inUse);
+        byFetch.sweep(inUse);
+      },
+      close() {
+        byHttp2.close();
+        byFetch.close();
+      },
+    },
     loopMark,
     idleMax: () => settings().upstream_keepalive_pool_size,
     keepaliveMs: () => settings().upstream_keepalive_timeout * 1000,

@@ -189,3 +189,7 @@ export const http2PingWaitMs = 15_000;
 export const http2QueuesBytesMax = 96 * MIB;
 /** … this share is closed (ENHANCE_YOUR_CALM). */
 export const http2QueueShareBytes = MIB;
+/** HTTP/2: frames that an upstream may send: fewer and larger than a client's, they are passed on as they come. */
+export const http2UpstreamFrameBytes = 64 * KIB;
+/** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
+export const http2UpstreamHeaderMs = 10_000;

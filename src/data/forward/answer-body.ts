@@ -28,8 +28,8 @@ export class AnswerBody implements Body {
 
   start(sink: BodySink): void {
     this.#sink = sink;
-    this.#paused = false;
-    this.feed();
+    // What came before there was a sink may have stopped the connection.
+    this.resume();
   }
 
   resume(): void {

@@ -15,7 +15,7 @@ import type { Attempt, Forwarder } from "./forwarder.ts";
 import { UpstreamConnection } from "./upstream-connection.ts";
 
 export interface SocketForwarderOptions {
-  /** for upstreams that speak only HTTP/2, over TLS */
+  /** for upstreams that speak HTTP/2 */
   readonly http2: Forwarder;
   readonly loopMark: string;
   /** idle connections kept over all endpoints until {@link keepaliveMs}; the surplus goes by age */
@@ -47,12 +47,13 @@ export class SocketForwarder implements Forwarder {
     const { endpoint } = member;
     if (member.protocol === "auto" && endpoint.wire === undefined) await settleWire(member);
     const wire = wireOf(member);
-    if (wire === "h2" && attempt.exchange.upgrade === undefined) return this.options.http2.forward(attempt);
-    if (wire === "h2" || wire === "h2c")
+    if (wire === "h2" || wire === "h2c") {
+      if (attempt.exchange.upgrade === undefined) return this.options.http2.forward(attempt);
       throw new Failure(
         "unsupported",
         `${endpoint.name} speaks only HTTP/2, which cannot be used for this request yet`,
       );
+    }
     const trust = wire === "https" ? route.trust : undefined;
     if (trust && !trust.verify) warnUnverified(endpoint, this.options.log);
     const key = trust ? `${endpoint.name} ${trustKey(trust)}` : `${endpoint.name} `;

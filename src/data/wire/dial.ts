@@ -30,11 +30,14 @@ export interface UpstreamTls {
   readonly rejectUnauthorized: boolean;
   /** PEM text */
   readonly ca?: string;
+  /** what is offered by ALPN; HTTP/1.1 without */
+  readonly protocol?: "h2";
 }
 
 export type DialedSocket = Socket<Dial>;
 
-const alpn = "\x08http/1.1";
+/** As ALPN wants them (RFC 7301 3.1). */
+const offers = { h1: "\x08http/1.1", h2: "\x02h2" };
 
 /** One attempt; lives on as the socket's data, to carry its events. */
 export class Dial {
@@ -69,7 +72,7 @@ export class Dial {
             tls: {
               ...(tls.serverName === "" ? {} : { serverName: tls.serverName }),
               rejectUnauthorized: tls.rejectUnauthorized,
-              ALPNProtocols: alpn,
+              ALPNProtocols: offers[tls.protocol ?? "h1"],
               ...(tls.ca === undefined ? {} : { ca: tls.ca }),
             },
           };

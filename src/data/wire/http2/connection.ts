@@ -4,6 +4,7 @@
  * its user's. No promise, closure or timer per frame or stream: times are swept.
  */
 import {
+  causeCharsMax,
   fieldLinesMax,
   halfClosedMs,
   http2BlockBytesMax,
@@ -672,7 +673,10 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     const code = bytes.readUInt32BE(start + 4);
     this.goingAway = true;
     this.owner.leaving();
-    const why = `the server is going away (${h2.errorName(code)})`;
+    const said = bytes
+      .toString("latin1", start + 8, Math.min(end, start + 8 + causeCharsMax))
+      .replace(/[^\x20-\x7e]/g, "?");
+    const why = `the server is going away (${h2.errorName(code)}${said && `: ${said}`})`;
     for (const stream of [...this.streams.values()]) {
       if (stream.id <= last) continue;
       this.closeStream(stream);

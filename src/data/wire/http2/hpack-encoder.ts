@@ -143,7 +143,18 @@ export class HpackEncoder {
     else this.text(":status", String(status));
   }
 
-  /** @param name lower case. @param value latin1 */
+  /** `:path`, bytes[start, end). */
+  path(bytes: Buffer, start: number, end: number): void {
+    this.#room(end - start + 24);
+    if (end - start === 1 && bytes[start] === 47) {
+      block[this.#at++] = 0x80 | rootPath;
+      return;
+    }
+    this.#integer(0, 15, rootPath);
+    this.#string(bytes, start, end, false);
+  }
+
+  /** @param value latin1 */
   text(name: string, value: string, sensitive = false): void {
     const length = name.length + value.length;
     if (length > scratch.length) scratch = Buffer.allocUnsafeSlow(2 * length);
@@ -287,6 +298,9 @@ export class HpackEncoder {
     block = larger;
   }
 }
+
+/** `:path` with "/" */
+const rootPath = 4;
 
 /** by status */
 const statusIndexes: Record<number, number> = { 200: 8, 204: 9, 206: 10, 304: 11, 400: 12, 404: 13, 500: 14 };

@@ -1,4 +1,5 @@
 /** The field list of an answer (RFC 9113 8.3.2), read strictly and rewritten as the head that HTTP/1.1 would have had. */
+import { STATUS_CODES } from "node:http";
 import { readContentLength } from "../head-bytes.ts";
 import { ResponseHead } from "../response-head-bytes.ts";
 import {
@@ -43,12 +44,25 @@ export function readResponse(list: FieldList): ResponseHead | string {
   }
   head.status = status;
   head.count = count - 1;
-  head.bytes = Buffer.allocUnsafe(length - from + 2);
+  const reason = reasonOf(status);
+  head.bytes = Buffer.allocUnsafe(length - from + 2 + reason.length);
   bytes.copy(head.bytes, 0, from, length);
   head.bytes[length - from] = 13;
   head.bytes[length - from + 1] = 10;
   head.end = length - from + 2;
+  // HTTP/2 has no reason phrases; clients of HTTP/1.1 get the usual one.
+  reason.copy(head.bytes, head.end);
+  head.reasonStart = head.end;
+  head.reasonEnd = head.bytes.length;
   return head;
+}
+
+const reasons = new Map<number, Buffer>();
+
+function reasonOf(status: number): Buffer {
+  let reason = reasons.get(status);
+  if (!reason) reasons.set(status, (reason = Buffer.from(STATUS_CODES[status] ?? "", "latin1")));
+  return reason;
 }
 
 /** Three digits, 100 to 999; or -1. */
