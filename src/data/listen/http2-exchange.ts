@@ -132,6 +132,10 @@ export class Http2Exchange extends Exchange implements StreamUser {
     this.leave(new Failure("client_gone", why));
   }
 
+  sent(): void {
+    this.reply?.sent();
+  }
+
   writable(): void {
     if (this.tunnel?.events) this.tunnel.writable();
     else this.reply?.writable();

@@ -21,6 +21,7 @@ export class Http2Reply implements BodySink {
   #grpcStatus: number | undefined;
   #body: Body | undefined;
   #started = false;
+  #told = false;
   #over = false;
   #spent: Uint8Array | undefined;
   #failure: Failure | undefined;
@@ -56,9 +57,13 @@ export class Http2Reply implements BodySink {
     else this.#body?.resume();
   }
 
+  /** All of it is on its way. */
+  sent(): void {
+    this.#tell(this.#failure !== undefined);
+  }
+
   /** The client, or its stream, is gone. */
   gone(): void {
-    if (this.#over) return;
     this.#over = true;
     this.#body?.cancel();
     this.#tell(true);
@@ -76,8 +81,10 @@ export class Http2Reply implements BodySink {
       const status = failure.code === "body_cut" ? UNAVAILABLE : grpcStatusOf(failure.status);
       this.#grpcStatus = status;
       stream.end(grpcFields(status, words(failure)));
-    } else stream.reset(failure.source === "client" ? CANCEL : INTERNAL_ERROR);
-    this.#tell(true);
+    } else {
+      stream.reset(failure.source === "client" ? CANCEL : INTERNAL_ERROR);
+      this.#tell(true);
+    }
   }
 
   // As the sink of an answer's body.
@@ -101,7 +108,6 @@ export class Http2Reply implements BodySink {
     if (passable && this.exchange.grpc)
       this.#grpcStatus ??= readGrpcStatus(passable.find(([name]) => name.toLowerCase() === "grpc-status")?.[1]);
     this.exchange.stream.end(passable);
-    this.#tell(false);
   }
 
   fail(failure: Failure): void {
@@ -109,6 +115,8 @@ export class Http2Reply implements BodySink {
   }
 
   #tell(cut: boolean): void {
+    if (this.#told) return;
+    this.#told = true;
     this.exchange.connection.answered(this.exchange, {
       status: this.#status,
       bytesOut: this.#bytes,
@@ -122,7 +130,6 @@ export class Http2Reply implements BodySink {
   #headOnly(): void {
     this.#over = true;
     this.exchange.stream.sendHead(true);
-    this.#tell(false);
   }
 
   #own(encoder: HpackEncoder, reply: OwnReply): void {

@@ -16,6 +16,8 @@ export interface StreamUser {
   ended(trailers: readonly FieldLine[] | undefined): void;
   /** The stream ended before its time. @param code of RFC 9113 7 @param byPeer it was the peer that reset it */
   gone(code: number, byPeer: boolean, why: string): void;
+  /** All that was to be sent is in frames, END_STREAM included. */
+  sent?(): void;
   /** After a {@link Stream.write} that returned false: there is room. */
   writable(): void;
   /** Every 200 ms. @param nowMs performance.now() */
@@ -247,5 +249,6 @@ export class Stream {
     this.localEnded = true;
     if (this.remoteEnded) this.connection.closeStream(this);
     else if (this.done) this.reset(NO_ERROR);
+    this.user.sent?.();
   }
 }
