@@ -18,6 +18,8 @@ export interface BodySink {
 export interface Body {
   /** bytes announced by Content-Length, or -1 */
   readonly length: number;
+  /** {@link start} will come later: until then the source should not read ahead. */
+  hold?(): void;
   /** Begins to push into `sink`; called once. */
   start(sink: BodySink): void;
   /** Goes on after a `write` that returned false. */

@@ -55,8 +55,8 @@ export async function deliver(
     const beganMs = performance.now();
     member.health.beginTrial(beganMs);
     let replayed = false;
-    const again = () => {
-      if (!mayReplay(exchange, body)) return undefined;
+    const again = (unseen = false) => {
+      if (unseen ? body && !body.repeatable : !mayReplay(exchange, body)) return undefined;
       replayed = true;
       return { body: body?.attempt() };
     };

@@ -26,6 +26,12 @@ export class AnswerBody implements Body {
     if (kind === "chunked") this.#chunks = new ChunkedReader();
   }
 
+  hold(): void {
+    if (this.#stopped || this.#over) return;
+    this.#stopped = true;
+    this.connection.transport.pause();
+  }
+
   start(sink: BodySink): void {
     this.#sink = sink;
     // What came before there was a sink may have stopped the connection.

@@ -14,8 +14,9 @@ export interface Attempt {
   /**
    * The request once more from its beginning, after an upstream dropped a kept-alive connection without a byte of
    * answer; undefined when it may not be repeated (contract, section 14).
+   * @param unseen the upstream says that it has not looked at it (RFC 9113 8.7): then any method may
    */
-  again(): { readonly body: Body | undefined } | undefined;
+  again(unseen?: boolean): { readonly body: Body | undefined } | undefined;
 }
 
 export interface Forwarder {

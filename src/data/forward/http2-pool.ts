@@ -59,7 +59,8 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     } catch (error) {
       // What the server has not looked at may go there again; what it dropped with its connection, if it may be repeated.
       const { code } = error as Failure;
-      const again = code === "refused_stream" || (code === "early_reset" && reused) ? attempt.again() : undefined;
+      const unseen = code === "refused_stream";
+      const again = unseen || (code === "early_reset" && reused) ? attempt.again(unseen) : undefined;
       if (!again) throw error;
       while (!(connection = this.#roomIn(key))) await this.#opened(key, endpoint, trust, connectMs);
       return connection.exchange({ ...attempt, body: again.body });

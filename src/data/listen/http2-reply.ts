@@ -208,7 +208,10 @@ export class Http2Reply implements BodySink {
     this.#body = body;
     // A client that takes nothing yet must not make its upstream's bytes wait here.
     if (this.exchange.stream.room() > 0) this.#start(body);
-    else this.exchange.stream.askRoom();
+    else {
+      body.hold?.();
+      this.exchange.stream.askRoom();
+    }
   }
 
   #start(body: Body): void {
