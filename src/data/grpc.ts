@@ -1,4 +1,4 @@
-/** gRPC as far as a proxy has to know it: who speaks it, deadlines, and our own errors in its words. */
+/** What a proxy has to know of gRPC: who speaks it, deadlines, and our own errors in its words. */
 import type { FieldLine } from "./body.ts";
 
 export const DEADLINE_EXCEEDED = 4;

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import http2 from "node:http2";
 import * as h2 from "../../src/data/wire/http2/protocol.ts";
-import { frame, get, Http2Peer, uint32 } from "../support/http2-peer.ts";
+import { frame, get, Http2Peer, settings, uint32 } from "../support/http2-peer.ts";
 import { startHttp2Origin, type RespondHttp2 } from "../support/http2-origin.ts";
 import { startOrigin, startRawOrigin } from "../support/origins.ts";
 import { startProxy, until } from "../support/proxy.ts";
@@ -278,19 +278,31 @@ describe("upstreams of HTTP/2", () => {
   });
 
   test("a refused stream is asked again, whatever its method; another reset is not", async () => {
+    // By hand: node:http2 of this Bun says more than a reset.
     let asked = 0;
-    await using origin = await startHttp2Origin((stream, head) => {
-      asked++;
-      if (head[":path"] === "/refuse" && asked === 1) return stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
-      if (head[":path"] === "/reset") return stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
-      stream.respond({ ":status": 200 });
-      stream.end("ok");
+    const code = [h2.REFUSED_STREAM, h2.NO_ERROR, h2.INTERNAL_ERROR];
+    await using origin = await startRawOrigin((socket, data) => {
+      if (data.subarray(0, 3).toString() === "PRI") socket.write(settings());
+      for (let at = data.subarray(0, 3).toString() === "PRI" ? 24 : 0; at + 9 <= data.length;) {
+        const stream = data.readUInt32BE(at + 5);
+        const type = data[at + 3];
+        at += 9 + data.readUIntBE(at, 3);
+        if (type !== h2.HEADERS) continue;
+        const error = code[asked++];
+        if (error === h2.NO_ERROR)
+          socket.write(frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, stream, Buffer.from([0x88])));
+        else socket.write(frame(h2.RST_STREAM, 0, stream, uint32(error!)));
+      }
     });
-    await using proxy = await startProxy(rules(origin.address), engines);
+    const server = `{ address: "${origin.address}", protocol: h2c }`;
+    await using proxy = await startProxy(
+      `upstreams: { a.test: { healthcheck: false, paths: { "/": { servers: [${server}] } } } }\n`,
+      engines,
+    );
     using session = open(proxy.port);
-    expect((await ask(session, { ":method": "POST", ":path": "/refuse" }, Buffer.from("x"))).status).toBe(200);
+    expect((await ask(session, { ":method": "POST" }, Buffer.from("x"))).status).toBe(200);
     expect(asked).toBe(2);
-    expect((await ask(session, { ":path": "/reset" })).status).toBe(502);
+    expect((await ask(session)).status).toBe(502);
     expect(asked).toBe(3);
   });
 
