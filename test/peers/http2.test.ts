@@ -35,7 +35,7 @@ describe("h2spec", () => {
   });
 
   test("through the proxy on its plain port: every case but one", async () => {
-    await using origin = await startOrigin((_, response) => void response.end("hello"));
+    await using origin = await startOrigin((_, response) => void setTimeout(() => response.end("hello"), 20));
     await using proxy = await startProxy(
       `upstreams: { DEFAULT: { paths: { "/": { servers: ["${origin.address}"] } } } }\n`,
       {

@@ -15,6 +15,8 @@ import type { HpackEncoder } from "../wire/http2/hpack-encoder.ts";
 import { CANCEL, INTERNAL_ERROR } from "../wire/http2/protocol.ts";
 import type { Http2Exchange } from "./http2-exchange.ts";
 
+const releasedBytesMin = 16_384;
+
 export class Http2Reply implements BodySink {
   #bytes = 0;
   #status: number;
@@ -94,9 +96,12 @@ export class Http2Reply implements BodySink {
     const { stream } = this.exchange;
     this.#bytes += chunk.length;
     const room = stream.write(chunk);
-    // The chunks of an upstream are ours alone, those of a file are Bun's. What is queued by reference goes later.
-    if (this.#body && !stream.queued) release(chunk);
-    else if (this.#body) this.#spent = chunk;
+    // The chunks of an upstream are ours alone, those of a file are Bun's. What is queued by reference goes later; small
+    // ones are not worth the look.
+    if (this.#body && chunk.length >= releasedBytesMin) {
+      if (stream.queued) this.#spent = chunk;
+      else release(chunk);
+    }
     return room;
   }
 

@@ -67,14 +67,13 @@ export class IncomingBody implements Body {
     if (this.#over) return this.stream.consumed(length);
     if (this.#paused || this.#queue.length > 0) {
       // A copy: what waits is counted, and what it came in may be far larger.
-      this.#queue.push(Buffer.from(bytes.subarray(start, end)));
+      this.#queue.push(copyOf(bytes, start, end));
       this.#queuedBytes += length;
       this.stream.connection.queuedBytes.add(length);
       return;
     }
-    const whole = start === 0 && end === bytes.length;
-    const piece = whole ? bytes : bytes.subarray(start, end);
-    this.#give(length > copiedBytesMax || whole ? piece : Buffer.from(piece), length);
+    if (start === 0 && end === bytes.length) this.#give(bytes, length);
+    else this.#give(length > copiedBytesMax ? bytes.subarray(start, end) : copyOf(bytes, start, end), length);
   }
 
   /** The peer has said everything. */
@@ -125,4 +124,10 @@ export class IncomingBody implements Body {
     this.stream.consumed(this.#queuedBytes);
     this.#queuedBytes = 0;
   }
+}
+
+function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start);
+  bytes.copy(copy, 0, start, end);
+  return copy;
 }

@@ -206,9 +206,10 @@ export class Stream {
 
   /** What was queued will not be sent. */
   dropQueue(): void {
+    if (!this.queued) return;
     let bytes = -this.#at;
     for (const chunk of this.#queue) bytes += chunk.length;
-    if (this.queued) this.connection.queuedBytes.remove(bytes);
+    this.connection.queuedBytes.remove(bytes);
     this.#queue.length = 0;
     this.#at = 0;
   }
