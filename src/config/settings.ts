@@ -200,7 +200,7 @@ export const settingKeys = {
     doc: "Requests per client connection. 0 = no limit. Socket engine.",
     reloads,
   }),
-  http2: key("M", flag, { default: "true", doc: "HTTP/2 by ALPN and by prior knowledge.", later }),
+  http2: key("M", flag, { default: "true", doc: "HTTP/2 by prior knowledge (h2c), and by ALPN." }),
   http3: key("M", flag, { default: "false", doc: "QUIC, experimental, needs `threads: 1`.", later }),
   proxy_configs: key("M", fileName, { default: "", doc: "Folder of certificates and ACME state.", later }),
   proxy_tls_grade: key(

@@ -26,9 +26,9 @@ describe("keys", () => {
     expect(errorsOf(settingsOf("cache_tll: 1\n"))).toEqual(["1:1 unknown key `cache_tll`"]);
   });
   test("those of a later release are named in one note", () => {
-    const { problems } = settingsOf("threads: 2\nhttp2: true\nhc_interval: 1\n");
+    const { problems } = settingsOf("threads: 2\nhttp3: true\nhc_interval: 1\n");
     expect(problems).toMatchObject([
-      { severity: "note", code: "not-in-force", message: "checked, not in force yet: threads, http2" },
+      { severity: "note", code: "not-in-force", message: "checked, not in force yet: threads, http3" },
     ]);
   });
   test("an unknown log_level is info, with a note", () => {

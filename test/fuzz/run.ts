@@ -1,8 +1,10 @@
 /**
  * Fuzzes the HTTP/1.1 parsers against the reference: `bun run fuzz [--inputs N] [--seed S] [--from I]`. Half of the
- * inputs are requests, half responses. Exits 1 with a finding; `--seed S --from I --inputs 1` repeats it.
+ * inputs are requests, half responses; `--http2` fuzzes conversations of HTTP/2 instead. Exits 1 with a finding;
+ * `--seed S --from I --inputs 1` repeats it.
  */
 import { parseArgs } from "node:util";
+import { fuzzHttp2, newHttp2Tally } from "./http2.ts";
 import { fuzzOne, newTally, stricterBecause } from "./compare.ts";
 
 const findingsShownMax = 20;
@@ -12,9 +14,12 @@ const { values } = parseArgs({
     inputs: { type: "string", default: "1000000" },
     seed: { type: "string", default: String((Math.random() * 2 ** 31) | 0) },
     from: { type: "string", default: "0" },
+    http2: { type: "boolean", default: false },
   },
 });
 const [inputs, seed, from] = [count("inputs"), count("seed"), count("from")];
+
+if (values.http2) process.exit(conversations());
 
 const tally = newTally();
 const begunMs = performance.now();
@@ -38,6 +43,20 @@ for (const [reason, times] of [...tally.stricter].sort((a, b) => b[1] - a[1])) {
   console.log(`  ${times} × ${reason} (${stricterBecause[reason]})`);
 }
 process.exitCode = tally.findings.length > 0 ? 1 : 0;
+
+/** @returns the exit code */
+function conversations(): number {
+  const found = newHttp2Tally();
+  for (let index = from; index < from + inputs && found.findings.length < findingsShownMax; index++) {
+    fuzzHttp2(seed, index, found);
+  }
+  for (const { index, what } of found.findings) {
+    console.log(`FINDING --http2 --seed ${seed} --from ${index} --inputs 1\n  ${what}`);
+  }
+  const errors = [...found.errors].map(([name, times]) => `${times} × ${name}`).join(", ");
+  console.log(`${found.inputs} conversations of seed ${seed}, ${found.messages} messages, ${errors}`);
+  return found.findings.length > 0 ? 1 : 0;
+}
 
 function rate(): number {
   return Math.round((tally.inputs / (performance.now() - begunMs)) * 1000);
