@@ -6,6 +6,7 @@ import { frame, get, Http2Peer, settings, uint32 } from "../support/http2-peer.t
 import { startHttp2Origin, type RespondHttp2 } from "../support/http2-origin.ts";
 import { startOrigin, startRawOrigin } from "../support/origins.ts";
 import { startProxy, until } from "../support/proxy.ts";
+import { raw } from "../support/raw.ts";
 
 const engines = { listener_engine: "socket", upstream_engine: "socket" } as const;
 
@@ -78,7 +79,7 @@ const respond: RespondHttp2 = (stream, head) => {
 };
 
 describe("clients of HTTP/2 on the plain port", () => {
-  test("beside clients of HTTP/1.1: curl both ways, large bodies, a thousand requests", async () => {
+  test("beside clients of HTTP/1.1: curl both ways, large bodies, 200 requests at once", async () => {
     const large = Buffer.alloc(5 << 20, "y");
     await using origin = await startOrigin(async (request, response) => {
       let bytes = 0;
@@ -98,6 +99,23 @@ describe("clients of HTTP/2 on the plain port", () => {
     expect(new Set(answers.map(({ body }) => body.toString()))).toEqual(new Set(["GET a.test 0"]));
     expect((await ask(session, { ":authority": "nobody.test" })).status).toBe(404);
     expect((await ask(session, { ":method": "HEAD" })).body.length).toBe(0);
+  });
+
+  test("with `http2: false` the preface is refused as HTTP/1.1 has it", async () => {
+    await using origin = await startOrigin();
+    await using proxy = await startProxy(rules(origin.address), { ...engines, http2: false });
+    expect((await raw(proxy.port, h2.preface)).status).toBe(505);
+  });
+
+  test("a preface that comes byte by byte is known all the same", async () => {
+    await using origin = await startOrigin((_, response) => void response.end("hello"));
+    await using proxy = await startProxy(rules(origin.address), engines);
+    await using peer = await Http2Peer.connect(proxy.port, Buffer.alloc(0));
+    for (const byte of Buffer.concat([Http2Peer.greeting(), peer.headers(1, get)])) {
+      peer.send(Buffer.from([byte]));
+      await Bun.sleep(1);
+    }
+    expect((await peer.answer(1)).body).toBe("hello");
   });
 
   test("interim answers and trailers of an HTTP/1.1 upstream arrive, and trailers go to it", async () => {

@@ -3,6 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../cli/program.ts";
 import { runH2spec } from "../support/h2spec.ts";
 import { say, startHttp2Site } from "../support/http2-site.ts";
 import { startOrigin } from "../support/origins.ts";
@@ -62,7 +63,7 @@ describe("nghttp2", () => {
     const folder = mkdtempSync(join(tmpdir(), "aralez-nghttpd-"));
     writeFileSync(join(folder, "index.html"), "hello");
     writeFileSync(join(folder, "large"), Buffer.alloc(200_000, "x"));
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const port = freePort();
     try {
       await using nghttpd = new Program("nghttpd", ["--no-tls", "-a", "127.0.0.1", "-d", folder, String(port)]);
       await nghttpd.until("it listens", async () => {
@@ -85,6 +86,20 @@ describe("nghttp2", () => {
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
+  });
+
+  test("h2load over TLS: large answers, in windows small and large", async () => {
+    const large = new Uint8Array(300_000).fill(120);
+    const answer = { status: 200, fields: [], content: large, why: "" };
+    await using site = await startHttp2Site(() => answer, { tls: true });
+    for (const bits of ["12", "16", "24"]) {
+      const url = `https://127.0.0.1:${site.port}/`;
+      await using program = new Program("h2load", ["-n", "400", "-c", "4", "-m", "10", "-w", bits, "-W", bits, url]);
+      await program.end();
+      expect(program.output).toContain("400 succeeded, 0 failed, 0 errored");
+      expect(program.output).toContain("(120000000) data");
+    }
+    expect(site.faults).toEqual([]);
   });
 
   test("nghttp: padding, a dependency, trailers, a body", async () => {
