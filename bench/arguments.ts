@@ -13,8 +13,17 @@ export interface Arguments {
   readonly seconds: number;
   readonly warmupSeconds: number;
   readonly rounds: number;
+  /** per cent of the reference's requests/s at which latencies are measured too; 0 = not */
+  readonly pace: number;
   /** file for the results, or undefined */
   readonly json: string | undefined;
+  /** file for the chart, or undefined */
+  readonly chart: string | undefined;
+  /** file with earlier results: nothing is measured, they are only shown */
+  readonly from: string | undefined;
+  readonly writeConfigs: boolean;
+  /** measure the features inside this process, over so many exchanges each; 0 = not */
+  readonly inProcess: number;
   readonly tree: string;
   readonly baseline: string | undefined;
 }
@@ -22,14 +31,21 @@ export interface Arguments {
 export const usage = `Usage: bun run bench [options]
 
   --scenario NAME[,…]    only these (default: all)
-  --contenders NAME[,…]  only these, in this order (default: aralez,nginx and what a scenario adds)
+  --contenders NAME[,…]  only these, in this order (default: aralez,nginx,haproxy,caddy
+                         as far as they are installed, and what a scenario adds)
   --seconds N            length of a round (default: 5)
   --warmup N             seconds of load before the rounds (default: 3)
   --rounds N             rounds of each contender, in turn (default: 3)
+  --pace N               latencies also at N % of nginx's requests/s, where a scenario is fit for it (default: 60; 0 = off)
   --json FILE            also write all rounds and medians there
+  --chart FILE           also draw the CPU ratios there, as SVG
+  --from FILE            measure nothing: show the results of an earlier --json, for example with --chart
   --tree DIR             the checkout to measure as "aralez" (default: this one)
   --baseline DIR         another checkout, as the contender "baseline"
+  --in-process N         measure no scenario: what each optional feature costs inside the process, without the kernel,
+                         over N exchanges each (1000000 takes about three minutes)
   --show-config          print the generated configurations and exit
+  --write-configs        write those of the usual contenders to bench/configs/ and exit
 `;
 
 /** @throws Error whose message is for the user */
@@ -42,10 +58,15 @@ export function readArguments(args: readonly string[]): Arguments {
       seconds: { type: "string", default: "5" },
       warmup: { type: "string", default: "3" },
       rounds: { type: "string", default: "3" },
+      pace: { type: "string", default: "60" },
       json: { type: "string" },
+      chart: { type: "string" },
+      from: { type: "string" },
+      "in-process": { type: "string", default: "0" },
       tree: { type: "string", default: join(import.meta.dir, "..") },
       baseline: { type: "string" },
       "show-config": { type: "boolean", default: false },
+      "write-configs": { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
@@ -56,10 +77,15 @@ export function readArguments(args: readonly string[]): Arguments {
     showConfig: values["show-config"],
     scenarios: names(values.scenario, "--scenario", scenarios) ?? Object.keys(scenarios),
     contenders: chosen ?? (baseline === undefined ? undefined : ["aralez", "baseline", "nginx"]),
-    seconds: whole(values.seconds, "--seconds", 600),
-    warmupSeconds: whole(values.warmup, "--warmup", 600),
-    rounds: whole(values.rounds, "--rounds", 100),
-    json: values.json === undefined ? undefined : resolve(values.json),
+    seconds: whole(values.seconds, "--seconds", 1, 600),
+    warmupSeconds: whole(values.warmup, "--warmup", 1, 600),
+    rounds: whole(values.rounds, "--rounds", 1, 100),
+    pace: whole(values.pace, "--pace", 0, 95),
+    json: path(values.json),
+    chart: path(values.chart),
+    from: path(values.from),
+    writeConfigs: values["write-configs"],
+    inProcess: whole(values["in-process"], "--in-process", 0, 99_999_999),
     tree: checkout(values.tree, "--tree"),
     baseline,
   };
@@ -75,10 +101,14 @@ function names(list: string | undefined, flag: string, known: object): string[] 
 }
 
 /** wrk takes whole seconds only. */
-function whole(text: string, flag: string, max: number): number {
-  if (!/^[0-9]{1,4}$/.test(text) || Number(text) < 1 || Number(text) > max)
-    throw new Error(`${flag}: expected a whole number from 1 to ${max}, found "${text}"`);
+function whole(text: string, flag: string, min: number, max: number): number {
+  if (!/^[0-9]{1,8}$/.test(text) || Number(text) < min || Number(text) > max)
+    throw new Error(`${flag}: expected a whole number from ${min} to ${max}, found "${text}"`);
   return Number(text);
+}
+
+function path(file: string | undefined): string | undefined {
+  return file === undefined ? undefined : resolve(file);
 }
 
 function checkout(folder: string, flag: string): string {

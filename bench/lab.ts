@@ -6,7 +6,7 @@ import type { Plan } from "./contenders/contender.ts";
 import { contenders, type ContenderName } from "./contenders/index.ts";
 import { ConnectionCount, planOrigin, writeOriginFiles } from "./origin.ts";
 import { cores, startOn, type Child } from "./processes.ts";
-import { checkWork } from "./site.ts";
+import { checkWork } from "./work.ts";
 
 const readyWaitMs = 15_000;
 
@@ -28,17 +28,28 @@ export class Lab implements AsyncDisposable {
   readonly cores = cores();
   readonly #children: Child[] = [];
   #originPort = 0;
+  #echoPort = 0;
+  #echoes = false;
   #connections: ConnectionCount | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(readonly trees: Trees) {}
 
-  async startOrigin(): Promise<void> {
+  /** @param echo start the echo server of the WebSocket scenarios too */
+  async startOrigin(echo: boolean): Promise<void> {
     const folder = this.#folder("origin");
     const port = (this.#originPort = freePort());
     writeOriginFiles(folder);
-    await this.#start("the origin", port, planOrigin(folder, port), this.cores.load, folder);
+    await this.#start("the origin", port, planOrigin(folder, port), this.cores.origin, folder);
     this.#connections = new ConnectionCount(port);
+    this.#echoPort = freePort();
+    this.#echoes = echo;
+    if (echo) await this.#startEcho(this.#echoPort);
+  }
+
+  async #startEcho(port: number): Promise<void> {
+    const command = [process.execPath, join(import.meta.dir, "echo.ts"), String(port)];
+    await this.#start("the echo server", port, { command, files: {} }, this.cores.origin, this.#folder("echo"));
   }
 
   /** Connections that reached the origin so far. */
@@ -49,9 +60,10 @@ export class Lab implements AsyncDisposable {
   async start(name: ContenderName): Promise<Running> {
     const folder = this.#folder(name);
     const port = freePort();
-    const plan = contenders[name].plan({ folder, port, originPort: this.#originPort, ...this.trees });
+    const place = { folder, port, originPort: this.#originPort, echoPort: this.#echoPort, ...this.trees };
+    const plan = contenders[name].plan(place);
     const running = await this.#start(name, port, plan, this.cores.proxy, folder);
-    await checkWork(`http://127.0.0.1:${port}`, name);
+    await checkWork(`http://127.0.0.1:${port}`, name, this.#echoes);
     return { name, ...running };
   }
 

@@ -1,8 +1,11 @@
 /** Measures scenarios: for each, all contenders side by side, warmed up, then in turn (A B A B …). */
-import { usual, type ContenderName } from "./contenders/index.ts";
+import { missingProgram, reference, usual, type ContenderName } from "./contenders/index.ts";
 import { Lab, type Running, type Trees } from "./lab.ts";
-import { load, type LoadResult } from "./load.ts";
+import { load } from "./load/load.ts";
+import { pacedLoad, type PacedLoad } from "./load/paced.ts";
+import type { LoadResult } from "./load/result.ts";
 import { cpuSeconds, residentBytes } from "./processes.ts";
+import { median } from "./report.ts";
 import { scenarios, type Scenario } from "./scenarios.ts";
 
 export interface MeasureOptions extends Trees {
@@ -12,90 +15,160 @@ export interface MeasureOptions extends Trees {
   readonly seconds: number;
   readonly warmupSeconds: number;
   readonly rounds: number;
+  /** per cent of the reference's requests/s at which latencies are measured too; 0 = not */
+  readonly pace: number;
   readonly signal: AbortSignal;
   /** called before each step */
   progress(text: string): void;
 }
 
-/** One contender under one load, once. */
-export interface Round extends LoadResult {
-  /** CPU time of the proxy a request, user and system, in microseconds */
+/** CPU time of the proxy a request, user and system, in microseconds. */
+interface Cost {
   readonly userUs: number;
   readonly systemUs: number;
+}
+
+/** One contender under one load, once. */
+export interface Round extends LoadResult, Cost {
   /** resident memory after the round */
   readonly residentBytes: number;
   /** connections that the origin accepted meanwhile */
   readonly upstreamConnections: number;
 }
 
+type Rounds<T> = Readonly<Partial<Record<ContenderName, readonly T[]>>>;
+
+export interface PacedResult {
+  /** requests a second, for all the same */
+  readonly rate: number;
+  readonly rounds: Rounds<PacedLoad & Cost>;
+}
+
 export interface ScenarioResult {
   readonly scenario: string;
-  readonly rounds: Readonly<Partial<Record<ContenderName, readonly Round[]>>>;
+  /** contender that ratios are to, whether it took part or not */
+  readonly reference: string;
+  readonly rounds: Rounds<Round>;
+  readonly paced?: PacedResult;
+  /** why there is no `paced` although there should be */
+  readonly pacedError?: string;
 }
 
 /** @throws Error when a contender cannot run, does not do its work or dies */
 export async function measureScenario(options: MeasureOptions): Promise<ScenarioResult> {
-  const { scenario: name, signal, seconds, warmupSeconds, progress } = options;
-  const scenario = scenarios[name]!;
+  const { signal } = options;
   await using lab = new Lab(options);
   const close = () => void lab.close();
   signal.addEventListener("abort", close, { once: true });
   signal.throwIfAborted();
   try {
-    await lab.startOrigin();
-    const running: Running[] = [];
-    // New processes for each scenario: the memory shown belongs to it alone.
-    for (const contender of contendersOf(scenario, options.contenders)) running.push(await lab.start(contender));
-    for (const contender of running) {
-      progress(`${name}: ${contender.name}, warming up for ${warmupSeconds} s`);
-      await measureRound(lab, contender, scenario, warmupSeconds, signal);
-    }
-    const rounds: Partial<Record<ContenderName, Round[]>> = {};
-    for (let round = 1; round <= options.rounds; round++) {
-      for (const contender of running) {
-        progress(`${name}: ${contender.name}, round ${round} of ${options.rounds}`);
-        (rounds[contender.name] ??= []).push(await measureRound(lab, contender, scenario, seconds, signal));
-      }
-    }
-    return { scenario: name, rounds };
+    return await new Course(lab, options).run();
   } finally {
     signal.removeEventListener("abort", close);
   }
 }
 
-/** Who takes part in a scenario. */
+/** Who takes part in a scenario; of those nobody asked for, only who can run here. */
 export function contendersOf(
   scenario: Scenario,
   chosen: readonly ContenderName[] | undefined,
 ): readonly ContenderName[] {
-  return chosen ?? [...usual, ...((scenario.also ?? []) as ContenderName[])];
+  const names = (scenario.only ?? [...usual, ...(scenario.also ?? [])]) as ContenderName[];
+  return chosen ?? names.filter((name) => missingProgram(name) === undefined);
 }
 
-async function measureRound(
-  lab: Lab,
-  contender: Running,
-  scenario: Scenario,
-  seconds: number,
-  signal: AbortSignal,
-): Promise<Round> {
-  const connectionsBefore = await lab.originConnections();
-  const before = cpuSeconds(contender.pid);
-  const result = await load({
-    port: contender.port,
-    scenario,
-    seconds,
-    core: lab.cores.load,
-    folder: lab.folder,
-    signal,
-  });
-  const after = cpuSeconds(contender.pid);
+/** One scenario from its origin to its last round. */
+class Course {
+  readonly #scenario: Scenario;
+
+  constructor(
+    readonly lab: Lab,
+    readonly options: MeasureOptions,
+  ) {
+    this.#scenario = scenarios[options.scenario]!;
+  }
+
+  async run(): Promise<ScenarioResult> {
+    const { lab, options } = this;
+    const { scenario, seconds, warmupSeconds, pace } = options;
+    await lab.startOrigin(this.#scenario.tool === "websocket");
+    const running: Running[] = [];
+    // New processes for each scenario: the memory shown belongs to it alone.
+    for (const name of contendersOf(this.#scenario, options.contenders)) running.push(await lab.start(name));
+    for (const contender of running) {
+      options.progress(`${scenario}: ${contender.name}, warming up for ${warmupSeconds} s`);
+      await this.#round(contender, warmupSeconds);
+    }
+    const rounds = await this.#inTurn(running, (contender) => this.#round(contender, seconds));
+    const result = { scenario, reference: this.#scenario.reference ?? reference, rounds };
+    if (!this.#scenario.paced || pace === 0) return result;
+    try {
+      return { ...result, paced: await this.#pace(result, running) };
+    } catch (error) {
+      if (options.signal.aborted) throw error;
+      return { ...result, pacedError: (error as Error).message };
+    }
+  }
+
+  /** Who cannot keep up with the rate is left out: it would be at saturation once more. */
+  async #pace({ rounds, reference }: ScenarioResult, running: readonly Running[]): Promise<PacedResult> {
+    const most = (name: string) =>
+      median(rounds[name as ContenderName]!.map((round) => round.requests / round.seconds));
+    const rate = Math.round(
+      (most(rounds[reference as ContenderName] ? reference : running[0]!.name) * this.options.pace) / 100,
+    );
+    const able = running.filter(({ name }) => most(name) > rate);
+    return { rate, rounds: await this.#inTurn(able, (contender) => this.#pacedRound(contender, rate)) };
+  }
+
+  async #inTurn<T>(running: readonly Running[], measure: (contender: Running) => Promise<T>) {
+    const rounds: Partial<Record<ContenderName, T[]>> = {};
+    for (let round = 1; round <= this.options.rounds; round++) {
+      for (const contender of running) {
+        this.options.progress(`${this.options.scenario}: ${contender.name}, round ${round} of ${this.options.rounds}`);
+        (rounds[contender.name] ??= []).push(await measure(contender));
+      }
+    }
+    return rounds;
+  }
+
+  async #round(contender: Running, seconds: number): Promise<Round> {
+    const { lab } = this;
+    const connectionsBefore = await lab.originConnections();
+    const begin = cpuSeconds(contender.pid);
+    const result = await load(this.#load(contender, seconds));
+    return {
+      ...result,
+      ...costSince(begin, contender, result.requests),
+      residentBytes: residentBytes(contender.pid),
+      upstreamConnections: (await lab.originConnections()) - connectionsBefore,
+    };
+  }
+
+  async #pacedRound(contender: Running, rate: number): Promise<PacedLoad & Cost> {
+    const begin = cpuSeconds(contender.pid);
+    const result = await pacedLoad(rate, this.#load(contender, this.options.seconds));
+    return { ...result, ...costSince(begin, contender, result.requests) };
+  }
+
+  #load(contender: Running, seconds: number) {
+    const { lab, options } = this;
+    const { folder, cores } = lab;
+    return {
+      port: contender.port,
+      scenario: this.#scenario,
+      seconds,
+      core: cores.load,
+      folder,
+      signal: options.signal,
+    };
+  }
+}
+
+/** @throws Error when the contender has died meanwhile */
+function costSince(begin: { user: number; system: number }, contender: Running, requests: number): Cost {
+  const end = cpuSeconds(contender.pid);
   contender.mustRun();
-  const perRequest = (cpu: number) => (cpu * 1e6) / result.requests;
-  return {
-    ...result,
-    userUs: perRequest(after.user - before.user),
-    systemUs: perRequest(after.system - before.system),
-    residentBytes: residentBytes(contender.pid),
-    upstreamConnections: (await lab.originConnections()) - connectionsBefore,
-  };
+  const perRequest = (cpu: number) => (cpu * 1e6) / requests;
+  return { userUs: perRequest(end.user - begin.user), systemUs: perRequest(end.system - begin.system) };
 }

@@ -1,4 +1,4 @@
-/** The origin: one nginx worker with a fixed small JSON, files of 10 KiB and 1 MiB, and a count of its connections. */
+/** The origin: one nginx worker with a fixed small JSON, files of 1 KiB to 1 MiB, and a count of its connections. */
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,6 +16,7 @@ ${nginxFolders(folder)}  access_log off;
   tcp_nopush on;
   keepalive_requests 1000000000;
   keepalive_timeout 600s;
+  client_max_body_size 0;
   upstream self {
     server unix:${join(folder, "self.sock")};
     keepalive 512;
@@ -31,7 +32,7 @@ ${nginxFolders(folder)}  access_log off;
     location ~ /small$ { default_type application/json; return 200 '${smallBody}'; }
     # nginx's \`return\` answers before it has read the request's body, as few servers do: a detour makes it wait.
     location ~ /took$ {
-      client_body_buffer_size 64k;
+      client_body_buffer_size 2m;
       proxy_pass http://self;
       proxy_http_version 1.1;
       proxy_set_header Connection "";

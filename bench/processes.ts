@@ -18,12 +18,27 @@ export interface StartOptions {
   readonly output: string;
 }
 
+/** Open files that any program here may need: 5,000 clients and as many connections to the origin, with room. */
+const descriptorsWanted = 65_536;
+
 /**
- * Starts a program on one core. It gets SIGTERM when the benchmark itself is killed, so that nothing is left behind;
- * both wrappers replace themselves, so the id is the program's own.
+ * What stands before a command: the one core it may use, as many open files as we may give, and a signal for the case that
+ * the benchmark itself is killed. The wrappers replace themselves, so the id is the program's own.
  */
+export function pinned(core: number, signal: "TERM" | "KILL"): string[] {
+  const files = Math.min(hardFileLimit(), descriptorsWanted);
+  return ["setpriv", "--pdeathsig", signal, "prlimit", `--nofile=${files}:${files}`, "taskset", "-c", String(core)];
+}
+
+/** RLIMIT_NOFILE's hard limit of this process; Infinity when there is none. */
+function hardFileLimit(): number {
+  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
+  return hard === "unlimited" || hard === undefined ? Infinity : Number(hard);
+}
+
+/** Starts a program on one core. */
 export function startOn(command: readonly string[], { core, cwd, output }: StartOptions): Child {
-  const child = Bun.spawn(["setpriv", "--pdeathsig", "TERM", "taskset", "-c", String(core), ...command], {
+  const child = Bun.spawn([...pinned(core, "TERM"), ...command], {
     cwd,
     env: environment(),
     stdin: "ignore",
@@ -127,17 +142,24 @@ export function residentBytes(pid: number): number {
   return kib * 1024;
 }
 
-/** The cores this process may use. @throws Error when there are fewer than two */
-export function cores(): { proxy: number; load: number } {
+/** The cores to use: the origin shares the load's unless there is a third. */
+export interface Cores {
+  readonly proxy: number;
+  readonly load: number;
+  readonly origin: number;
+}
+
+/** @throws Error when this process may use fewer than two */
+export function cores(): Cores {
   const list = /^Cpus_allowed_list:\s+(\S+)$/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1] ?? "";
   const allowed = list.split(",").flatMap((range) => {
     const [first = 0, last = first] = range.split("-").map(Number);
     return Array.from({ length: last - first + 1 }, (_, i) => first + i);
   });
-  const [load, proxy] = allowed;
+  const [load, proxy, origin] = allowed;
   if (load === undefined || proxy === undefined)
     throw new Error(
       `Cannot keep the load off the proxy's core: this process may use the cores "${list}", expected two`,
     );
-  return { proxy, load };
+  return { proxy, load, origin: origin ?? load };
 }

@@ -1,5 +1,5 @@
 /** The report: medians of the rounds, as a table a person reads and as plain data. */
-import { contenders, reference, type ContenderName } from "./contenders/index.ts";
+import { contenders, type ContenderName } from "./contenders/index.ts";
 import type { Round, ScenarioResult } from "./measure.ts";
 import { scenarios } from "./scenarios.ts";
 
@@ -13,38 +13,86 @@ export interface Row {
   readonly cpuUsRange: readonly [low: number, high: number];
   /** how much of its core the proxy had, 0–1: below about 0.95 it waited for neighbours, and so did every latency */
   readonly coreShare: number;
+  /** CPU time of the proxy in the round where it had least */
+  readonly cpuSecondsLeast: number;
   readonly requestsPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  readonly p999Ms: number;
+  /** WebSocket: the longest of all rounds */
+  readonly stallMs: number | undefined;
   readonly residentBytes: number;
   readonly upstreamConnections: number;
   /** CPU time against the reference; undefined when that did not take part */
   readonly cpuRatio: number | undefined;
   /** of all rounds together */
   readonly errors: number;
+  /** of the first round with errors */
+  readonly why: string | undefined;
 }
 
-export function rowsOf({ rounds }: ScenarioResult): Row[] {
+/** Medians at the fixed rate. */
+export interface PacedRow {
+  readonly contender: ContenderName;
+  readonly requestsPerSecond: number;
+  readonly cpuUs: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+  readonly p99Range: readonly [low: number, high: number];
+  /** p99 against the reference's */
+  readonly p99Ratio: number | undefined;
+  readonly errors: number;
+}
+
+const cpuOf = ({ userUs, systemUs }: { readonly userUs: number; readonly systemUs: number }) => userUs + systemUs;
+
+export function rowsOf({ rounds, reference }: ScenarioResult): Row[] {
   const entries = Object.entries(rounds) as [ContenderName, readonly Round[]][];
-  const cpuOf = (list: readonly Round[]) => list.map(({ userUs, systemUs }) => userUs + systemUs);
-  const base = rounds[reference] && median(cpuOf(rounds[reference]));
+  const referred = rounds[reference as ContenderName];
+  const base = referred && median(referred.map(cpuOf));
   return entries.map(([contender, list]) => {
     const of = (figure: (round: Round) => number) => median(list.map(figure));
-    const cpu = cpuOf(list);
+    const cpu = list.map(cpuOf);
     return {
       contender,
       cpuUs: median(cpu),
       userUs: of((round) => round.userUs),
       systemUs: of((round) => round.systemUs),
-      cpuUsRange: [Math.min(...cpu), Math.max(...cpu)] as const,
-      coreShare: of((round) => ((round.userUs + round.systemUs) * round.requests) / 1e6 / round.seconds),
+      cpuUsRange: range(cpu),
+      coreShare: of((round) => (cpuOf(round) * round.requests) / 1e6 / round.seconds),
+      cpuSecondsLeast: Math.min(...list.map((round) => (cpuOf(round) * round.requests) / 1e6)),
       requestsPerSecond: of((round) => round.requests / round.seconds),
       p50Ms: of((round) => round.p50Ms),
       p99Ms: of((round) => round.p99Ms),
+      p999Ms: of((round) => round.p999Ms),
+      stallMs: list[0]!.stallMs === undefined ? undefined : Math.max(...list.map(({ stallMs = 0 }) => stallMs)),
       residentBytes: of((round) => round.residentBytes),
       upstreamConnections: of((round) => round.upstreamConnections),
       cpuRatio: base === undefined ? undefined : median(cpu) / base,
-      errors: list.reduce((sum, { errors }) => sum + errors, 0),
+      errors: sum(list),
+      why: list.find(({ why }) => why !== undefined)?.why,
+    };
+  });
+}
+
+export function pacedRowsOf({ paced, reference }: ScenarioResult): PacedRow[] {
+  if (!paced) return [];
+  const { rounds } = paced;
+  const entries = Object.entries(rounds) as [ContenderName, NonNullable<(typeof rounds)[ContenderName]>][];
+  const base = rounds[reference as ContenderName]?.map(({ p99Ms }) => p99Ms);
+  return entries.map(([contender, list]) => {
+    const p99 = list.map(({ p99Ms }) => p99Ms);
+    return {
+      contender,
+      requestsPerSecond: median(list.map((round) => round.requestsPerSecond)),
+      cpuUs: median(list.map(cpuOf)),
+      p50Ms: median(list.map(({ p50Ms }) => p50Ms)),
+      p99Ms: median(p99),
+      p999Ms: median(list.map(({ p999Ms }) => p999Ms)),
+      p99Range: range(p99),
+      p99Ratio: base && median(p99) / median(base),
+      errors: sum(list),
     };
   });
 }
@@ -56,37 +104,88 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-const columns: readonly (readonly [title: string, cell: (row: Row) => string])[] = [
-  ["contender", (row) => row.contender],
-  ["CPU µs/req", (row) => row.cpuUs.toFixed(1)],
-  ["(lowest–highest)", (row) => row.cpuUsRange.map((cpu) => cpu.toFixed(1)).join("–")],
-  ["user+system", (row) => `${row.userUs.toFixed(1)}+${row.systemUs.toFixed(1)}`],
-  [`CPU/${reference}`, (row) => row.cpuRatio?.toFixed(2) ?? "-"],
-  ["core %", (row) => (row.coreShare * 100).toFixed(0)],
-  ["requests/s", (row) => row.requestsPerSecond.toFixed(0)],
-  ["p50 ms", (row) => row.p50Ms.toFixed(2)],
-  ["p99 ms", (row) => row.p99Ms.toFixed(2)],
-  ["RSS MiB", (row) => (row.residentBytes / 1024 ** 2).toFixed(0)],
-  ["new upstream conns", (row) => row.upstreamConnections.toFixed(0)],
-  ["errors", (row) => String(row.errors)],
-];
+function range(values: readonly number[]): readonly [low: number, high: number] {
+  return [Math.min(...values), Math.max(...values)];
+}
 
-/** A Markdown table under the scenario's name. */
+function sum(list: readonly { readonly errors: number }[]): number {
+  return list.reduce((total, { errors }) => total + errors, 0);
+}
+
+type Column<T> = readonly [title: string, cell: (row: T) => string];
+
+const between = (values: readonly number[], digits: number) => values.map((value) => value.toFixed(digits)).join("–");
+
+function columns(reference: string): Column<Row>[] {
+  return [
+    ["contender", (row) => row.contender],
+    ["CPU µs/req", (row) => row.cpuUs.toFixed(1)],
+    ["(lowest–highest)", (row) => between(row.cpuUsRange, 1)],
+    ["user+system", (row) => `${row.userUs.toFixed(1)}+${row.systemUs.toFixed(1)}`],
+    [`CPU/${reference}`, (row) => row.cpuRatio?.toFixed(2) ?? "-"],
+    ["core %", (row) => (row.coreShare * 100).toFixed(0)],
+    ["requests/s", (row) => row.requestsPerSecond.toFixed(0)],
+    ["p50 ms", (row) => row.p50Ms.toFixed(2)],
+    ["p99 ms", (row) => row.p99Ms.toFixed(2)],
+    ["p99.9 ms", (row) => row.p999Ms.toFixed(2)],
+    ["stall ms", (row) => row.stallMs?.toFixed(0) ?? "-"],
+    ["RSS MiB", (row) => (row.residentBytes / 1024 ** 2).toFixed(0)],
+    ["new upstream conns", (row) => row.upstreamConnections.toFixed(0)],
+    ["errors", (row) => String(row.errors)],
+  ];
+}
+
+function pacedColumns(reference: string): Column<PacedRow>[] {
+  return [
+    ["contender", (row) => row.contender],
+    ["requests/s", (row) => row.requestsPerSecond.toFixed(0)],
+    ["CPU µs/req", (row) => row.cpuUs.toFixed(1)],
+    ["p50 ms", (row) => row.p50Ms.toFixed(2)],
+    ["p99 ms", (row) => row.p99Ms.toFixed(2)],
+    ["(lowest–highest)", (row) => between(row.p99Range, 2)],
+    [`p99/${reference}`, (row) => row.p99Ratio?.toFixed(2) ?? "-"],
+    ["p99.9 ms", (row) => row.p999Ms.toFixed(2)],
+    ["errors", (row) => String(row.errors)],
+  ];
+}
+
+/** Markdown under the scenario's name: the table, and one more for the fixed rate. */
 export function table(result: ScenarioResult): string {
-  const rows = rowsOf(result).map((row) => columns.map(([, cell]) => cell(row)));
-  const widths = columns.map(([title], i) => Math.max(title.length, ...rows.map((cells) => cells[i]!.length)));
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((text, i) => (i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join(" | ")} |`;
+  const { scenario, paced, reference } = result;
+  const main = [`${scenario}: ${scenarios[scenario]?.doc ?? ""}`, "", ...grid(columns(reference), rowsOf(result))];
+  if (!paced) return main.join("\n");
+  const title = `${scenario}, at a fixed rate of ${paced.rate} requests/s`;
+  return [...main, "", title, "", ...grid(pacedColumns(reference), pacedRowsOf(result))].join("\n");
+}
+
+/** Without the columns that nobody has a value in. */
+function grid<T>(all: readonly Column<T>[], rows: readonly T[]): string[] {
+  const used = all.filter(([, cell]) => rows.some((row) => cell(row) !== "-"));
+  const cells = rows.map((row) => used.map(([, cell]) => cell(row)));
+  const widths = used.map(([title], i) => Math.max(title.length, ...cells.map((line) => line[i]!.length)));
+  const line = (texts: readonly string[]) =>
+    `| ${texts.map((text, i) => (i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join(" | ")} |`;
   const rule = `| ${widths.map((width, i) => (i === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`)).join(" | ")} |`;
-  const title = `${result.scenario}: ${scenarios[result.scenario]!.doc}`;
-  return [title, "", line(columns.map(([name]) => name)), rule, ...rows.map(line)].join("\n");
+  return [line(used.map(([name]) => name)), rule, ...cells.map(line)];
+}
+
+/** CPU ratios of all scenarios side by side. */
+export function summary(results: readonly ScenarioResult[]): string {
+  const names = [...new Set(results.flatMap(({ rounds }) => Object.keys(rounds) as ContenderName[]))];
+  const cell = (name: ContenderName) => (result: ScenarioResult) => {
+    const row = rowsOf(result).find(({ contender }) => contender === name);
+    if (!row) return "-";
+    return row.cpuRatio === undefined ? row.cpuUs.toFixed(1) : `${row.cpuUs.toFixed(1)} (${row.cpuRatio.toFixed(2)})`;
+  };
+  const named = names.map((name): Column<ScenarioResult> => [name, cell(name)]);
+  return ["CPU µs/req (ratio)", "", ...grid([["scenario", ({ scenario }) => scenario], ...named], results)].join("\n");
 }
 
 /** Names with their descriptions, for `--help`. */
 export function catalogue(): string {
   const list = (of: Readonly<Record<string, { doc: string }>>) =>
     Object.entries(of)
-      .map(([name, { doc }]) => `  ${name.padEnd(12)} ${doc}\n`)
+      .map(([name, { doc }]) => `  ${name.padEnd(15)} ${doc}\n`)
       .join("");
   return `Scenarios:\n${list(scenarios)}\nContenders:\n${list(contenders)}`;
 }

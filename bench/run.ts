@@ -1,14 +1,20 @@
 #!/usr/bin/env bun
 /** The benchmark: starts an origin and the contenders, measures each scenario in turn, prints one table for each. */
-import { readFileSync, writeFileSync } from "node:fs";
-import { loadavg, cpus } from "node:os";
+import { writeFileSync } from "node:fs";
 import { readArguments, usage, type Arguments } from "./arguments.ts";
-import { contenders } from "./contenders/index.ts";
-import { contendersOf, measureScenario, type ScenarioResult } from "./measure.ts";
-import { planOrigin } from "./origin.ts";
+import { showConfigurations, writeConfigurations } from "./configurations.ts";
+import { missingProgram, usual, type ContenderName } from "./contenders/index.ts";
+import { chart } from "./chart.ts";
+import { featureTable, measureFeatures } from "./in-process.ts";
+import { describeMachine } from "./machine.ts";
+import { measureScenario, type ScenarioResult } from "./measure.ts";
 import { environment } from "./processes.ts";
-import { catalogue, rowsOf, table } from "./report.ts";
+import { catalogue, pacedRowsOf, rowsOf, summary, table } from "./report.ts";
+import { noteOf, readResults, writeResults, type Results } from "./results.ts";
 import { scenarios } from "./scenarios.ts";
+
+/** Clock ticks are 10 ms: below so many of them one more or less shows in the figure. */
+const cpuSecondsMin = 0.25;
 
 process.exit(await main(process.argv.slice(2)));
 
@@ -21,34 +27,88 @@ async function main(args: string[]): Promise<number> {
     console.error(`bench: ${(error as Error).message}\n\n${usage}`);
     return 2;
   }
+  try {
+    return await act(options);
+  } catch (error) {
+    console.error(`bench: ${(error as Error).message}`);
+    return 1;
+  }
+}
+
+async function act(options: Arguments): Promise<number> {
   if (options.help) {
     console.log(`${usage}\n${catalogue()}`);
     return 0;
   }
-  if (options.showConfig) {
-    console.log(configurations(options));
+  if (options.writeConfigs) {
+    writeConfigurations();
     return 0;
   }
-  const missing = ["nginx", "wrk", "taskset", "setpriv"].filter((tool) => !Bun.which(tool, environment()));
+  if (options.showConfig) {
+    const names = new Set(options.scenarios.flatMap((name) => participants(name, options)));
+    console.log(showConfigurations([...names], options.tree, options.baseline));
+    return 0;
+  }
+  if (options.from !== undefined) {
+    const results = readResults(options.from);
+    for (const result of results.results) console.log(`${table(result)}\n`);
+    show(results, options);
+    return 0;
+  }
+  if (options.inProcess > 0) {
+    console.log(featureTable(await measureFeatures(options.inProcess)));
+    return 0;
+  }
+  const missing = missingTools(options);
   if (missing.length > 0) {
-    console.error(`bench: not found: ${missing.join(", ")} (Debian: apt-get install nginx-light wrk util-linux)`);
+    console.error(`bench: not found: ${missing.join(", ")}`);
     return 1;
   }
   return await measure(options);
 }
 
+/** Who would take part, were everything installed. */
+function participants(scenario: string, { contenders }: Arguments): readonly ContenderName[] {
+  const { only, also = [] } = scenarios[scenario]!;
+  return contenders ?? ((only ?? [...usual, ...also]) as ContenderName[]);
+}
+
+/** A contender that nobody asked for by name is left out with a line; every other tool is needed. */
+function missingTools(options: Arguments): string[] {
+  const tools = [
+    ["nginx", "nginx-light"],
+    ["wrk", "wrk"],
+    ...["taskset", "setpriv", "prlimit"].map((name) => [name, "util-linux"]),
+    ...(options.pace > 0 && options.scenarios.some((name) => scenarios[name]!.paced)
+      ? [["h2load", "nghttp2-client; or --pace 0"]]
+      : []),
+  ];
+  const missing = tools
+    .filter(([name]) => !Bun.which(name!, environment()))
+    .map(([name, from]) => `${name} (Debian: ${from})`);
+  for (const name of new Set(options.scenarios.flatMap((scenario) => participants(scenario, options)))) {
+    const program = missingProgram(name);
+    if (program === undefined) continue;
+    if (options.contenders) missing.push(program);
+    else console.error(`bench: ${name} is left out: not found: ${program}`);
+  }
+  return [...new Set(missing)];
+}
+
 async function measure(options: Arguments): Promise<number> {
   const stop = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort());
-  const machine = describeMachine();
-  const loadBefore = loadavg()[0]!;
-  console.log(
-    `${machine.cpu}, ${machine.cores} cores, load ${loadBefore.toFixed(2)}; ${Object.values(machine.versions).join(", ")}`,
-  );
-  console.log(
-    `medians of ${options.rounds} rounds of ${options.seconds} s, in turn, after ${options.warmupSeconds} s of warm-up\n`,
-  );
+  const { rounds, seconds, warmupSeconds } = options;
   const results: ScenarioResult[] = [];
+  const all: Results = {
+    date: new Date().toISOString(),
+    ...describeMachine(options.tree),
+    rounds,
+    seconds,
+    warmupSeconds,
+    results,
+  };
+  console.log(`${noteOf(all)}\n`);
   let failed = false;
   for (const scenario of options.scenarios) {
     if (stop.signal.aborted) break;
@@ -56,66 +116,46 @@ async function measure(options: Arguments): Promise<number> {
       const result = await measureScenario({ ...options, scenario, signal: stop.signal, progress });
       results.push(result);
       console.log(`${table(result)}\n`);
-      for (const { contender, errors } of rowsOf(result)) {
-        if (errors === 0) continue;
-        failed = true;
-        console.error(`bench: ${scenario}: ${errors} requests through ${contender} failed: its figures do not count`);
-      }
+      failed = complain(result) || failed;
     } catch (error) {
       if (stop.signal.aborted) break;
       failed = true;
       console.error(`bench: ${scenario}: ${(error as Error).message}`);
     }
   }
-  if (options.json !== undefined) {
-    const { rounds, seconds, warmupSeconds } = options;
-    const withMedians = results.map((result) => ({ ...result, medians: rowsOf(result) }));
-    const data = {
-      date: new Date().toISOString(),
-      ...machine,
-      loadBefore,
-      rounds,
-      seconds,
-      warmupSeconds,
-      results: withMedians,
-    };
-    writeFileSync(options.json, `${JSON.stringify(data, null, 2)}\n`);
-  }
+  show(all, options);
+  if (options.json !== undefined) writeResults(options.json, all);
   if (stop.signal.aborted) return 130;
   return failed ? 1 : 0;
+}
+
+/** @returns whether some answers were wrong, or something could not be measured */
+function complain(result: ScenarioResult): boolean {
+  const rows = [...rowsOf(result), ...pacedRowsOf(result)].filter(({ errors }) => errors > 0);
+  for (const row of rows) {
+    const why = "why" in row && row.why !== undefined ? ` (${row.why})` : "";
+    console.error(
+      `bench: ${result.scenario}: ${row.errors} requests through ${row.contender} failed${why}: its figures do not count`,
+    );
+  }
+  for (const { contender, cpuSecondsLeast } of rowsOf(result)) {
+    if (cpuSecondsLeast >= cpuSecondsMin) continue;
+    const had = `${contender} had ${cpuSecondsLeast.toFixed(2)} s of CPU time in one of its rounds`;
+    console.error(
+      `bench: ${result.scenario}: ${had}: too little to tell; the machine is too busy, or rounds too short`,
+    );
+  }
+  if (result.pacedError !== undefined)
+    console.error(`bench: ${result.scenario}, at a fixed rate: ${result.pacedError}`);
+  return rows.length > 0 || result.pacedError !== undefined;
+}
+
+function show(results: Results, options: Arguments): void {
+  if (results.results.length > 1) console.log(summary(results.results));
+  if (options.chart !== undefined) writeFileSync(options.chart, chart(results.results, noteOf(results)));
 }
 
 /** For somebody who watches; a file gets only the tables. */
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`${text}\n`);
-}
-
-function describeMachine() {
-  const output = (...command: string[]) => {
-    const { stdout, stderr } = Bun.spawnSync(command, { env: environment(), cwd: import.meta.dir });
-    return `${stdout}${stderr}`.trim().split("\n")[0]!;
-  };
-  const versions = {
-    bun: `Bun ${Bun.version}`,
-    nginx: output("nginx", "-v").replace("nginx version: ", ""),
-    wrk: output("wrk", "-v").replace(/ Copyright.*/, ""),
-    kernel: `Linux ${readFileSync("/proc/sys/kernel/osrelease", "latin1").trim()}`,
-    commit: `commit ${output("git", "describe", "--always", "--dirty")}`,
-  };
-  return { cpu: cpus()[0]?.model ?? "unknown CPU", cores: cpus().length, versions };
-}
-
-/** Everything that the contenders of the chosen scenarios and the origin read, with ports and folders as examples. */
-function configurations({ scenarios: chosen, contenders: only, tree, baseline }: Arguments): string {
-  const names = new Set(chosen.flatMap((name) => contendersOf(scenarios[name]!, only)));
-  const plans = [...names].map((name, i) => {
-    const folder = `/tmp/aralez-bench/${name}`;
-    return { name, ...contenders[name].plan({ folder, port: 8001 + i, originPort: 8000, tree, baseline }) };
-  });
-  return [{ name: "origin", ...planOrigin("/tmp/aralez-bench/origin", 8000) }, ...plans]
-    .flatMap(({ name, command, files }) => [
-      `##### ${name}: ${command.join(" ")}`,
-      ...Object.entries(files).map(([file, content]) => `### ${name}/${file}\n${content}`),
-    ])
-    .join("\n");
 }

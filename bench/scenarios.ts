@@ -3,7 +3,7 @@ import { host, prefix } from "./site.ts";
 
 export interface Scenario {
   readonly doc: string;
-  /** below the measured prefix: `/small`, `/10k`, `/1m`, or `/took`, which reads a request's body before it answers (see origin.ts) */
+  /** below the measured prefix: `/small`, `/10k`, …, or `/took`, which reads a request's body before it answers (see origin.ts) */
   readonly target: string;
   readonly connections: number;
   /** default GET */
@@ -12,8 +12,20 @@ export interface Scenario {
   readonly headers?: Readonly<Record<string, string>>;
   /** bytes of the request body; default none */
   readonly bodyBytes?: number;
-  /** contenders that only this scenario adds to the default ones */
+  /** what makes the load: default `wrk`, keep-alive as fast as it goes; `connect` opens a connection for each request */
+  readonly tool?: "wrk" | "connect" | "websocket";
+  /** host, target and header lines differ from request to request; `headers` is not used */
+  readonly varied?: boolean;
+  /** WebSocket: payload of a message */
+  readonly messageBytes?: number;
+  /** latency is also measured at a fixed rate */
+  readonly paced?: boolean;
+  /** contenders beside the usual ones */
   readonly also?: readonly string[];
+  /** contenders instead of the usual ones */
+  readonly only?: readonly string[];
+  /** contender that ratios are to; default nginx */
+  readonly reference?: string;
 }
 
 /** With Host 12 lines, about what a browser sends. */
@@ -31,29 +43,65 @@ const browserHeaders = {
   Priority: "u=1, i",
 };
 
+const small = { target: "/small", connections: 50 };
+const post = { target: "/took", method: "POST", headers: { "Content-Type": "application/octet-stream" } };
+const large = { also: ["nginx-large"] };
+
 export const scenarios: Readonly<Record<string, Scenario>> = {
-  small: { doc: "small JSON, 1 header line, 50 connections", target: "/small", connections: 50 },
-  headers: {
-    doc: "small JSON, 12 header lines, 50 connections",
-    target: "/small",
+  small: { ...small, doc: "small JSON, 1 header line, 50 connections", paced: true },
+  headers: { ...small, doc: "small JSON, 12 header lines, 50 connections", headers: browserHeaders, paced: true },
+  varied: { ...small, doc: "small JSON, another host, path and header lines each time, 50 connections", varied: true },
+  "1k": { doc: "1 KiB, 50 connections", target: "/1k", connections: 50 },
+  "10k": { doc: "10 KiB, 50 connections", target: "/10k", connections: 50, paced: true },
+  "100k": { doc: "100 KiB, 50 connections", target: "/100k", connections: 50, ...large },
+  "1m": { doc: "1 MiB, 50 connections", target: "/1m", connections: 50, ...large },
+  upload: { ...post, doc: "POST of 10 KiB, small JSON back, 50 connections", connections: 50, bodyBytes: 10 * 1024 },
+  "upload-1m": {
+    ...post,
+    ...large,
+    doc: "POST of 1 MiB, small JSON back, 50 connections",
     connections: 50,
-    headers: browserHeaders,
+    bodyBytes: 1024 * 1024,
   },
-  "10k": { doc: "10 KiB, 50 connections", target: "/10k", connections: 50 },
-  "1m": { doc: "1 MiB, 50 connections", target: "/1m", connections: 50, also: ["nginx-large"] },
-  upload: {
-    doc: "POST of 10 KiB, small JSON back, 50 connections",
-    target: "/took",
-    connections: 50,
-    method: "POST",
-    headers: { "Content-Type": "application/octet-stream" },
-    bodyBytes: 10 * 1024,
-  },
-  many: { doc: "small JSON, 300 connections", target: "/small", connections: 300 },
+  many: { ...small, ...large, doc: "small JSON, 300 connections", connections: 300 },
+  "many-1000": { ...small, ...large, doc: "small JSON, 1,000 connections", connections: 1_000 },
+  "many-5000": { ...small, ...large, doc: "small JSON, 5,000 connections", connections: 5_000 },
   close: {
-    doc: "small JSON, a new connection for each request, 50 at a time",
-    target: "/small",
+    ...small,
+    doc: "small JSON, a new connection from one of 16 addresses for each request, 50 at a time",
+    tool: "connect",
+  },
+  "ws-64": {
+    doc: "WebSocket, messages of 64 bytes there and back, 50 connections",
+    target: "/echo",
     connections: 50,
-    headers: { Connection: "close" },
+    tool: "websocket",
+    messageBytes: 64,
+  },
+  "ws-16k": {
+    doc: "WebSocket, messages of 16 KiB there and back, 50 connections",
+    target: "/echo",
+    connections: 50,
+    tool: "websocket",
+    messageBytes: 16 * 1024,
+    ...large,
+  },
+  features: {
+    ...small,
+    doc: "small JSON, 13 header lines, 50 connections: each optional feature on",
+    headers: { ...browserHeaders, "X-Forwarded-For": "203.0.113.7" },
+    only: [
+      "aralez-none",
+      "aralez-health",
+      "aralez-retries",
+      "aralez-ejection",
+      "aralez-log",
+      "aralez-json",
+      "aralez-trusted",
+      "aralez-sticky",
+      "aralez-strip",
+      "aralez-all",
+    ],
+    reference: "aralez-none",
   },
 };

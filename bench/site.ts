@@ -9,6 +9,15 @@ export const prefixes: readonly string[] = ["/", ...Array.from({ length: 8 }, (_
 export const host = hosts[24]!;
 export const prefix = prefixes[5]!;
 
+/** One host more, all of whose paths lead to the echo server of the WebSocket scenarios. */
+export const socketsHost = "sockets.bench.test";
+
+/** Idle connections to the origin that each contender may keep. */
+export const idleConnections = 512;
+
+/** The same without an effective bound, for contenders that close the surplus at once. */
+export const idleConnectionsLarge = 8192;
+
 type Line = readonly [name: string, value: string];
 
 /** Set on the way to the origin. */
@@ -27,50 +36,14 @@ export const responseLines: readonly Line[] = [
 export const smallBody = '{"id":42,"name":"a small answer","ready":true,"tags":["one","two","three"]}';
 
 /** Bytes of the origin's files, by the last part of the target. */
-export const files: Readonly<Record<string, number>> = { "10k": 10 * 1024, "1m": 1024 * 1024 };
+export const files: Readonly<Record<string, number>> = {
+  "1k": 1024,
+  "10k": 10 * 1024,
+  "100k": 100 * 1024,
+  "1m": 1024 * 1024,
+};
 
-/**
- * Asks a contender, before anything is measured, whether it does its work: the right body, the lines of both ways, and
- * what every proxy here tells the origin about the client.
- * @throws Error naming the first difference
- */
-export async function checkWork(url: string, contender: string): Promise<void> {
-  const ask = (target: string) =>
-    fetch(`${url}${prefix}${target}`, {
-      headers: { Host: host },
-      proxy: false,
-      keepalive: false,
-    } as BunFetchRequestInit);
-  const differs = (what: string, found: unknown, wanted: string) =>
-    new Error(`${contender} does not do the work it is measured at: ${what} is "${found}", expected "${wanted}"`);
-
-  const small = await ask("/small");
-  const text = await small.text();
-  if (text !== smallBody) throw differs(`the answer (status ${small.status})`, text, smallBody);
-  for (const [name, value] of responseLines) {
-    if (small.headers.get(name) !== value) throw differs(`the answer's ${name}`, small.headers.get(name), value);
-  }
-  const seen = (await (await ask("/seen")).json()) as Record<string, string>;
-  const expected: Record<string, string> = {
-    ...Object.fromEntries(requestLines),
-    Host: host,
-    "X-Forwarded-For": "127.0.0.1",
-    "X-Forwarded-Proto": "http",
-    "X-Forwarded-Host": host,
-    "X-Forwarded-Port": new URL(url).port,
-    "X-Real-IP": "127.0.0.1",
-  };
-  for (const [name, value] of Object.entries(expected)) {
-    if (seen[name] !== value) throw differs(`${name} at the origin`, seen[name], value);
-  }
-  if (!seen["X-Request-Id"]) throw differs("X-Request-Id at the origin", seen["X-Request-Id"], "an id");
-  for (const [name, bytes] of Object.entries(files)) {
-    const { byteLength } = await (await ask(`/${name}`)).arrayBuffer();
-    if (byteLength !== bytes) throw differs(`the length of ${name}`, byteLength, String(bytes));
-  }
-}
-
-/** Fields that the origin shows at `…/seen`. */
+/** Fields that the origin shows at `…/seen`, and the echo server at any path. */
 export const seenFields: readonly string[] = [
   ...requestLines.map(([name]) => name),
   "Host",

@@ -30,6 +30,11 @@ export const verbs = {
     },
     load: () => import("./cli/validate.ts"),
   },
+  certs: {
+    doc: "list certificates and hosts without one; exits 1 if one is bad or expired, or a host has none",
+    flags: { conf, json: { type: "boolean", doc: "as JSON" } },
+    load: () => import("./cli/certs.ts"),
+  },
   init: {
     doc: "write a commented, working configuration into a folder",
     operand: { name: "DIR", required: true },
@@ -56,6 +61,19 @@ export const verbs = {
     operand: { name: "FILE", required: false, words: ["main", "upstreams"] },
     flags: { write: { type: "string", value: "DIR", doc: "write into this folder instead of printing" } },
     load: () => import("./cli/schema.ts"),
+  },
+  "hash-password": {
+    doc: "read a password from the terminal or standard input, print its hash for `users`",
+    flags: {
+      algorithm: {
+        type: "string",
+        value: "NAME",
+        words: ["bcrypt", "argon2id"],
+        doc: "bcrypt or argon2id (default: bcrypt)",
+      },
+      cost: { type: "string", value: "N", doc: "work for each check: bcrypt 4 to 16 (default: 10), argon2id 1 to 64" },
+    },
+    load: () => import("./cli/hash-password.ts"),
   },
   version: {
     doc: "print the version",

@@ -2,8 +2,52 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 
-const points = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "15", "16", "17", "19", "20", "30"];
-const findings = ["A4", "A5", "A8", "B5", "B6", "B7", "B8", "B9", "B10", "B11", "B12", "B14", "B20", "B22"];
+const points = [
+  "1",
+  "2",
+  "3",
+  "4",
+  "5",
+  "6",
+  "7",
+  "8",
+  "9",
+  "10",
+  "12",
+  "13",
+  "14",
+  "15",
+  "16",
+  "17",
+  "19",
+  "20",
+  "30",
+];
+const findings = [
+  "A1",
+  "A2",
+  "A3",
+  "A4",
+  "A5",
+  "A6",
+  "A8",
+  "B1",
+  "B2",
+  "B3",
+  "B4",
+  "B5",
+  "B6",
+  "B7",
+  "B8",
+  "B9",
+  "B10",
+  "B11",
+  "B12",
+  "B14",
+  "B19",
+  "B20",
+  "B22",
+];
 
 const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]
   .filter((file) => file !== "anchors.test.ts")

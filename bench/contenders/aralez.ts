@@ -1,17 +1,17 @@
 /** Aralez, from this checkout or from another one, in a process of its own as a user runs it. */
 import { join } from "node:path";
-import { hosts, prefixes, requestLines, responseLines } from "../site.ts";
+import { hosts, idleConnections, prefixes, requestLines, responseLines, socketsHost } from "../site.ts";
 import type { Contender, Place, Plan } from "./contender.ts";
 
 export const aralez: Contender = {
-  doc: "this checkout (or --tree DIR), one process, logs off; no health checks, since nginx makes none",
-  plan: (place) => planAralez(place, place.tree, withoutChecks),
+  doc: "this checkout (or --tree DIR), one process, logs off, one health check every 2 s",
+  plan: (place) => planAralez(place, place.tree, oneCheck),
 };
 
 export const aralezFetch: Contender = {
   doc: "the same on Bun's own engines: listener_engine bun, upstream_engine fetch",
   plan: (place) =>
-    planAralez(place, place.tree, { ...withoutChecks, settings: "listener_engine: bun\nupstream_engine: fetch\n" }),
+    planAralez(place, place.tree, { ...oneCheck, settings: "listener_engine: bun\nupstream_engine: fetch\n" }),
 };
 
 export const aralezChecks: Contender = {
@@ -23,35 +23,49 @@ export const baseline: Contender = {
   doc: "the checkout of --baseline DIR, set up as aralez: for a before and after",
   plan(place) {
     if (place.baseline === undefined) throw new Error('The contender "baseline" needs --baseline DIR');
-    return planAralez(place, place.baseline, withoutChecks);
+    return planAralez(place, place.baseline, oneCheck);
   },
 };
 
 /** Further lines, each with its line end: what tells one contender of this kind from another. */
-interface Lines {
+export interface Lines {
   /** main.yaml */
   readonly settings?: string;
   /** top level of upstreams.yaml */
   readonly rules?: string;
+  /** access_log; default off */
+  readonly accessLog?: string;
+  /** each path, beside `servers`: `strip_prefix: true` */
+  readonly path?: string;
 }
 
-const withoutChecks: Lines = { rules: "healthcheck: false\n" };
+/** All routes ask for the same, so that their one server is asked once for all of them. */
+export const oneCheckRule = "healthcheck: { method: HEAD, path: /health, host: origin.bench.test }\n";
+const oneCheck: Lines = { rules: oneCheckRule };
 
-function planAralez({ folder, port, originPort }: Place, tree: string, { settings = "", rules = "" }: Lines): Plan {
+export function planAralez(place: Place, tree: string, lines: Lines): Plan {
+  const { folder, port, originPort, echoPort } = place;
+  const { settings = "", rules = "", accessLog = "off", path = "" } = lines;
   const main = `proxy_address_http: 127.0.0.1:${port}
 upstreams_conf: upstreams.yaml
 # A unix socket: the default port may be in use.
 config_address: unix:${join(folder, "admin.sock")}
 log_level: error
-access_log: off
+access_log: ${accessLog}
+upstream_keepalive_pool_size: ${idleConnections}
 graceful_shutdown_timeout_seconds: 1
 ${settings}`;
-  const lines = (name: string, list: typeof requestLines) =>
+  const headers = (name: string, list: typeof requestLines) =>
     `${name}:\n${list.map(([field, value]) => `  - "${field}: ${value}"\n`).join("")}`;
-  const paths = prefixes.map((prefix) => `      "${prefix}": {servers: ["127.0.0.1:${originPort}"]}\n`).join("");
+  const more = path && `, ${path}`;
+  const route = (key: string) => `      "${key}": { servers: ["127.0.0.1:${originPort}"]${more} }\n`;
+  const paths = prefixes.map(route).join("");
   const upstreams = `provider: file
-${rules}${lines("server_headers", requestLines)}${lines("client_headers", responseLines)}upstreams:
-${hosts.map((host) => `  ${host}:\n    paths:\n${paths}`).join("")}`;
+${rules}${headers("server_headers", requestLines)}${headers("client_headers", responseLines)}upstreams:
+${hosts.map((host) => `  ${host}:\n    paths:\n${paths}`).join("")}  ${socketsHost}:
+    paths:
+      "/": { servers: ["127.0.0.1:${echoPort}"], healthcheck: false }
+`;
   return {
     command: [process.execPath, "run", join(tree, "src/main.ts"), "-c", join(folder, "main.yaml")],
     files: { "main.yaml": main, "upstreams.yaml": upstreams },

@@ -8,6 +8,8 @@ export interface Place {
   readonly port: number;
   /** the origin, on 127.0.0.1 */
   readonly originPort: number;
+  /** the echo server of the WebSocket scenarios, on 127.0.0.1; runs only in those */
+  readonly echoPort: number;
   /** checkout of Aralez to run; the one this file belongs to by default */
   readonly tree: string;
   /** another checkout to compare with, or undefined */
@@ -25,6 +27,8 @@ export interface Plan {
 
 export interface Contender {
   readonly doc: string;
+  /** the program it needs, and the Debian package that has it; none for Aralez */
+  readonly program?: { readonly name: string; readonly package: string };
   /** @throws Error when it cannot be run here */
   plan(place: Place): Plan;
 }

@@ -1,20 +1,38 @@
 /** Nginx as the proxy: one worker, keep-alive to the origin, the same hosts, prefixes and header lines. */
 import { join } from "node:path";
-import { hosts, prefixes, requestLines, responseLines } from "../site.ts";
+import {
+  hosts,
+  idleConnections,
+  idleConnectionsLarge,
+  prefixes,
+  requestLines,
+  responseLines,
+  socketsHost,
+} from "../site.ts";
 import type { Contender, Place, Plan } from "./contender.ts";
 
+const program = { name: "nginx", package: "nginx-light" };
+
 export const nginx: Contender = {
-  doc: "one worker, proxy buffers as by default (8 × 4 KiB)",
-  plan: (place) => planNginx(place, ""),
+  doc: `one worker, buffers as by default, ${idleConnections} idle connections to the origin`,
+  program,
+  plan: (place) => planNginx(place, idleConnections, ""),
 };
 
 export const nginxLarge: Contender = {
-  doc: "the same with proxy buffers of 8 × 128 KiB, for large bodies",
-  plan: (place) =>
-    planNginx(place, "  proxy_buffer_size 64k;\n  proxy_buffers 8 128k;\n  proxy_busy_buffers_size 256k;\n"),
+  doc: `the same with proxy buffers of 8 × 128 KiB, requests passed on unbuffered, ${idleConnectionsLarge} idle connections`,
+  program,
+  plan: (place) => planNginx(place, idleConnectionsLarge, largeBuffers),
 };
 
-function planNginx({ folder, port, originPort }: Place, buffers: string): Plan {
+const largeBuffers = `  proxy_buffer_size 64k;
+  proxy_buffers 8 128k;
+  proxy_busy_buffers_size 256k;
+  proxy_request_buffering off;
+  client_body_buffer_size 256k;
+`;
+
+function planNginx({ folder, port, originPort, echoPort }: Place, keepalive: number, buffers: string): Plan {
   const locations = prefixes.map((prefix) => `    location ${prefix} { proxy_pass http://origin; }\n`).join("");
   // Options of a socket may stand once only.
   const listen = (i: number) => `listen 127.0.0.1:${port}${i === 0 ? " backlog=4096" : ""};`;
@@ -26,24 +44,39 @@ ${nginxFolders(folder)}  access_log off;
   server_names_hash_max_size 1024;
   keepalive_requests 1000000000;
   keepalive_timeout 75s;
+  client_max_body_size 0;
   upstream origin {
     server 127.0.0.1:${originPort};
-    # As many as there are clients: none closes after an answer.
-    keepalive 512;
+    keepalive ${keepalive};
     keepalive_requests 1000000000;
   }
   proxy_http_version 1.1;
   proxy_set_header Connection "";
-  proxy_set_header Host $http_host;
-  proxy_set_header X-Forwarded-For $remote_addr;
-  proxy_set_header X-Forwarded-Proto $scheme;
-  proxy_set_header X-Forwarded-Host $http_host;
-  proxy_set_header X-Forwarded-Port $server_port;
-  proxy_set_header X-Real-IP $remote_addr;
-  proxy_set_header X-Request-Id $request_id;
-${requestLines.map(([name, value]) => `  proxy_set_header ${name} "${value}";\n`).join("")}${responseLines.map(([name, value]) => `  add_header ${name} "${value}" always;\n`).join("")}${buffers}${servers.join("")}}
+${requestHeaders("  ")}${responseLines.map(([name, value]) => `  add_header ${name} "${value}" always;\n`).join("")}${buffers}${servers.join("")}  server {
+    ${listen(1)}
+    server_name ${socketsHost};
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $http_connection;
+${requestHeaders("    ")}    location / { proxy_pass http://127.0.0.1:${echoPort}; }
+  }
+}
 `;
   return { command: nginxCommand(folder, join(folder, "nginx.conf")), files: { "nginx.conf": config } };
+}
+
+/** A block with one such line inherits none. */
+function requestHeaders(indent: string): string {
+  const lines = [
+    ["Host", "$http_host"],
+    ["X-Forwarded-For", "$remote_addr"],
+    ["X-Forwarded-Proto", "$scheme"],
+    ["X-Forwarded-Host", "$http_host"],
+    ["X-Forwarded-Port", "$server_port"],
+    ["X-Real-IP", "$remote_addr"],
+    ["X-Request-Id", "$request_id"],
+    ...requestLines.map(([name, value]) => [name, `"${value}"`]),
+  ];
+  return lines.map(([name, value]) => `${indent}proxy_set_header ${name} ${value};\n`).join("");
 }
 
 /** Everything before `http { … }`: in the foreground, one worker, nothing written outside the folder. */
@@ -54,7 +87,7 @@ export function nginxPreamble(folder: string): string {
 worker_processes 1;
 pid ${join(folder, "nginx.pid")};
 error_log stderr error;
-events { worker_connections 8192; }`;
+events { worker_connections 16384; }`;
 }
 
 /** For `http { … }`: Debian's nginx would put temporary files under /var/lib. */

@@ -6,6 +6,7 @@ import { countProblems, hasErrors, problemsAsJson, renderProblems, type Problem 
 import { isProblem, readText } from "../config/read-text.ts";
 import { settle, type Settings } from "../config/settings.ts";
 import { compileSettings } from "../control/reload.ts";
+import { GuardState } from "../data/guards/state.ts";
 import { compile } from "../data/routing/compile.ts";
 import { ignoredByOriginal } from "../data/routing/ignored-by-original.ts";
 import { loadRules, placeOfKey, readRuleFiles } from "../data/routing/load-rules.ts";
@@ -81,6 +82,10 @@ function remarksOfCompile(rules: Rules | undefined, settings: Settings, file: st
   try {
     compile(rules, {
       ledger: new Ledger(),
+      guardState: new GuardState(),
+      forwarder: () => {
+        throw new Error("nothing is forwarded while a configuration is checked");
+      },
       version: "",
       ...compileSettings(settings, new Uint8Array(32)),
       readCa: (name) => readFileSync(name, "utf8"),

@@ -77,8 +77,9 @@ export function rewriteSettings(root: MapNode, report: Report): SettingsLegacy {
   logLevel(root, report);
   const pair = root.entries.get("tls_certificate") ?? root.entries.get("tls_key_file");
   if (pair) {
-    const message =
-      "`tls_certificate` and `tls_key_file` are now a pair NAME.crt and NAME.key in the folder `proxy_configs`/certificates";
+    const both = root.entries.has("tls_certificate") && root.entries.has("tls_key_file");
+    const effect = both ? "they are served all the same" : "one without the other is ignored";
+    const message = `\`tls_certificate\` and \`tls_key_file\` are now a pair NAME.crt and NAME.key in the folder \`proxy_configs\`/certificates; ${effect}`;
     legacy(
       report,
       pair.at,

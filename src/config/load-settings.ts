@@ -100,14 +100,6 @@ function remark(root: MapNode, report: Report): void {
         [key],
         `\`${key}\` has no effect here. ${about.doc}`,
       );
-    else if (key === "client_ca")
-      report.add(
-        "warning",
-        "not-in-force",
-        at,
-        [key],
-        "`client_ca` is checked, not in force yet: until then every route answers 503",
-      );
     else if (about?.later) later.push(key);
   }
   const first = root.entries.get(later[0] ?? "");

@@ -16,6 +16,7 @@ export type ProblemCode =
   | "ignored" // accepted, without effect here
   | "not-in-force" // checked, without effect until a later release
   | "advice"
+  | "certificate" // a pair of certificate and key that cannot be served, or should be mended
   | "original" // what the original would have ignored
   | "more"; // stands for problems that are not shown
 

@@ -48,6 +48,7 @@ class Walk {
   #below(node: Node, inAuthorization: boolean): void {
     if (node.kind === "map") this.map(node, inAuthorization);
     else if (node.kind === "list") for (const item of node.items) this.#below(item, inAuthorization);
+    else if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(node.written)) this.#mark(node, false);
   }
 
   /** `{type, data, …}`, or the list `[type, value]` of 2025, or a lone text that should have been one of these. */

@@ -119,7 +119,7 @@ export const settingKeys = {
     doc: "The routes; its folder may hold `conf.d/`. Watched.",
   }),
   proxy_address_http: key("M", listenAddress, { default: "0.0.0.0:6193", doc: "Plain HTTP listener." }),
-  proxy_address_tls: key("M", listenAddress, { default: "", doc: "TLS listener.", later }),
+  proxy_address_tls: key("M", listenAddress, { default: "", doc: "TLS listener; none without it." }),
   config_address: key("M", listenAddress, {
     default: "127.0.0.1:3000",
     doc: "Admin API listener; also `unix:/path`.",
@@ -156,11 +156,13 @@ export const settingKeys = {
     default: "",
     doc: "PEM file trusted for upstream TLS; switches `verify` on unless that says false.",
   }),
-  client_ca: key("M", pemFile, { default: "", doc: "Client certificates signed by this CA (TLS port).", later }),
+  client_ca: key("M", pemFile, {
+    default: "",
+    doc: "Client certificates signed by this CA are asked for on the TLS port. Socket engine.",
+  }),
   client_auth: key("M", oneOf(["require", "request"]), {
     default: "require",
-    doc: "Whether a client certificate must be shown.",
-    later,
+    doc: "Whether a client certificate must be shown, where `client_ca` is set.",
   }),
   upstream_engine: key("M", oneOf(["auto", "fetch", "socket"]), {
     default: "auto",
@@ -168,7 +170,7 @@ export const settingKeys = {
   }),
   listener_engine: key("M", oneOf(["auto", "bun", "socket"]), {
     default: "auto",
-    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 on Bun.listen. auto = socket.",
+    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 on Bun.listen. auto = socket; on the TLS port bun, or socket with `client_ca`.",
   }),
   upstream_keepalive_pool_size: key("M", whole(1), {
     default: "128",
@@ -200,9 +202,12 @@ export const settingKeys = {
     doc: "Requests per client connection. 0 = no limit. Socket engine.",
     reloads,
   }),
-  http2: key("M", flag, { default: "true", doc: "HTTP/2 by prior knowledge (h2c), and by ALPN." }),
-  http3: key("M", flag, { default: "false", doc: "QUIC, experimental, needs `threads: 1`.", later }),
-  proxy_configs: key("M", fileName, { default: "", doc: "Folder of certificates and ACME state.", later }),
+  http2: key("M", flag, { default: "true", doc: "HTTP/2 by ALPN, and by prior knowledge on the plain port." }),
+  http3: key("M", flag, { default: "false", doc: "QUIC, experimental, needs `threads: 1`." }),
+  proxy_configs: key("M", fileName, {
+    default: "",
+    doc: "Folder of certificates: pairs NAME.crt and NAME.key, here and in `certificates/`. Watched. ACME keeps its state in `autoconfigs/`.",
+  }),
   proxy_tls_grade: key(
     "M",
     scalar("high, medium or unsafe", { enum: ["high", "medium", "unsafe"] }, (v) =>
@@ -211,14 +216,12 @@ export const settingKeys = {
     {
       default: "medium",
       doc: "Strength of TLS versions and ciphers.",
-      later,
     },
   ),
   default_certificate: key("M", text, {
     default: "first in name order",
-    doc: "Pair served for unknown or missing SNI.",
+    doc: "NAME of the pair served for unknown or missing SNI.",
     reloads,
-    later,
   }),
   acme: key("M", acme, { default: "off", doc: "Certificates by ACME.", reloads, later }),
   admin_read: key("M", oneOf(["key", "loopback", "open"]), {
@@ -273,8 +276,8 @@ export const settingKeys = {
   daemon_ready_timeout_seconds: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
   daemon_notify_timeout_seconds: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
   version: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
-  tls_certificate: key("M", fileName, { default: "", doc: "Gazan's single certificate.", later, legacy }),
-  tls_key_file: key("M", fileName, { default: "", doc: "Its key.", later, legacy }),
+  tls_certificate: key("M", fileName, { default: "", doc: "Gazan's single certificate.", legacy }),
+  tls_key_file: key("M", fileName, { default: "", doc: "Its key.", legacy }),
   proxy_port: key("M", z.unknown(), { default: "", doc: "Internal to the original.", ignored }),
   proxy_port_tls: key("M", z.unknown(), { default: "", doc: "Internal to the original.", ignored }),
   local_server: key("M", z.unknown(), { default: "", doc: "Internal to the original.", ignored }),
@@ -323,6 +326,15 @@ export const settingsShape = z
   .refine((s) => "runuser" in s === "rungroup" in s, {
     error: "runuser and rungroup go together",
     when: whenKeysAreKnown,
+  })
+  .refine((s) => s.client_ca === undefined || s.listener_engine !== "bun", {
+    error:
+      "client_ca needs the socket engine: Bun.serve does not show a client's certificate, so remove listener_engine: bun",
+    path: ["client_ca"],
+  })
+  .refine((s) => s.http3 !== true || (s.threads ?? 1) === 1, {
+    error: "http3 needs threads: 1",
+    path: ["http3"],
   });
 
 /** main.yaml as checked; {@link settle} adds the defaults. */
@@ -356,5 +368,9 @@ export function settle(written: WrittenSettings, folder: string) {
     client_timeouts: { header: 10, body: 60, idle: 75, write: 60, ...client_timeouts },
     graceful_shutdown_timeout_seconds: written.graceful_shutdown_timeout_seconds ?? 30,
     grace_period_seconds: written.grace_period_seconds ?? 0,
+    proxy_tls_grade: written.proxy_tls_grade ?? ("medium" as const),
+    client_auth: written.client_auth ?? ("require" as const),
+    http2: written.http2 ?? true,
+    http3: written.http3 ?? false,
   };
 }

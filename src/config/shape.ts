@@ -282,7 +282,7 @@ export const folderName = scalar("a folder", { type: "string" }, (v) => {
   return path;
 });
 
-/** A PEM file that must be there and look like one; the value is its absolute name. */
+/** A PEM file of certificates to trust, which must be there; the value is its absolute name. */
 export const pemFile = scalar("a PEM file", { type: "string" }, (v) => {
   if (typeof v !== "string" || v.trim() === "") return undefined;
   const path = resolveFile(v);
@@ -294,6 +294,10 @@ export const pemFile = scalar("a PEM file", { type: "string" }, (v) => {
   }
   if (!content.includes("-----BEGIN "))
     throw new Error(`expected PEM in "${v}", found ${content.length} characters without "-----BEGIN"`);
+  // A key or a CSR in its place would leave a context that trusts nobody, or worse the authorities of the system.
+  const blocks = content.match(/-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[\s\S]*?-----END /g);
+  if (!blocks)
+    throw new Error(`expected a CERTIFICATE in "${v}", found ${/-----BEGIN ([A-Z0-9 ]*)/.exec(content)?.[1]}`);
   return path;
 });
 

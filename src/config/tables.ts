@@ -1,7 +1,7 @@
 /** Key tables for the README, made from the same declarations that check the files. */
 import { z } from "zod";
 import { metaOf } from "./schema.ts";
-import type { Keys } from "./shape.ts";
+import type { About, Keys } from "./shape.ts";
 
 /**
  * A Markdown table of the keys that stand at one of `places`, and below it the ones that are only accepted.
@@ -25,7 +25,11 @@ export function keyTable(keys: Keys, places: string): string {
       ];
     });
   const lines = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.map(cell).join(" | ")} |`);
-  const accepted = here.filter(([, { about }]) => about.ignored || about.legacy).map(([name]) => `\`${name}\``);
+  const named = (wanted: (about: About) => boolean | undefined) =>
+    here.filter(([, { about }]) => wanted(about)).map(([name]) => `\`${name}\``);
+  const old = named(({ ignored, legacy }) => legacy && !ignored);
+  if (old.length > 0) lines.push("", `Read for the sake of old files: ${old.join(", ")}.`);
+  const accepted = named(({ ignored }) => ignored);
   if (accepted.length > 0)
     lines.push("", `Accepted for the sake of old files, without effect: ${accepted.join(", ")}.`);
   return lines.join("\n");

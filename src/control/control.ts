@@ -5,20 +5,32 @@ import { renderProblem, renderProblems, type Problem } from "../config/problem.t
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { openFileTree } from "../data/forward/files.ts";
+import { tellWatchers } from "../data/guards/guard.ts";
 import { handle } from "../data/handle.ts";
 import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { handleFiles } from "../data/listen/files.ts";
 import { AccessLog } from "../data/observe/access-log.ts";
 import { recordOf } from "../data/observe/record.ts";
+import type { Refusals } from "../data/observe/refusals.ts";
 import type { Exchange } from "../data/exchange.ts";
 import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
+import type { Table } from "../data/routing/table.ts";
+import { policyFor } from "../data/tls/client-policy.ts";
 import { stickyKey } from "../data/upstream/sticky.ts";
 import { AddressSet, showListen, type ListenAddress } from "../lib/address.ts";
 import { describe } from "../lib/cause.ts";
 import { cutExchangesWaitMs } from "../lib/limits.ts";
 import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
-import { openForwarders, openListener, type Forwarders } from "./engines.ts";
+import { openCertificates, type CertificateStore } from "./certificates/store.ts";
+import {
+  openForwarders,
+  openListener,
+  openTlsListener,
+  type Forwarders,
+  type OpenTls,
+  type TlsOpenOptions,
+} from "./engines.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -71,6 +83,7 @@ export async function start(options: StartOptions): Promise<Running> {
     ended,
   });
   const ended = (exchange: Exchange, ending: Ending) => {
+    tellWatchers(exchange, ending);
     if (ending.failure) {
       log.warn(
         "answer",
@@ -86,6 +99,8 @@ export async function start(options: StartOptions): Promise<Running> {
   /** exchanges that have not ended */
   let open = 0;
   const listening = Promise.withResolvers<void>();
+  let tls: OpenTls | undefined;
+  let certificates: CertificateStore | undefined;
   const reloader = new Reloader({
     plane,
     settings: () => settings,
@@ -95,6 +110,9 @@ export async function start(options: StartOptions): Promise<Running> {
     ...(options.rules.kind === "text" && { text: options.rules }),
     stickyKey: stickyKey(settings.master_key),
     log: tell,
+    tlsPort: () => tls?.listener.port,
+    clientCertificates: () => tls?.engine !== "bun",
+    published: () => tls?.listener.policiesChanged(),
     listening: listening.promise,
     listeners: () => listeners.map(({ name, url }) => `${name} ${url}`).join(", "),
   });
@@ -119,25 +137,55 @@ export async function start(options: StartOptions): Promise<Running> {
     for (const problem of [...options.problems, ...first.problems]) tellProblem(problem, tell);
     listeners.push(
       listen("http", settings.proxy_address_http, {
-        handle: (exchange) => (open++, handle(plane, exchange)),
+        handle(exchange) {
+          open++;
+          handle(plane, exchange);
+        },
         ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
         settings: () => settings,
+        refusals: plane.refusals,
         log,
       }),
     );
+    if (settings.proxy_address_tls) {
+      certificates = await openCertificates({
+        settings: () => settings,
+        log: tell,
+        onChange: (set) => tls?.listener.certificates(set),
+      });
+      tls = await listenTls(settings.proxy_address_tls, {
+        handle(exchange) {
+          open++;
+          handle(plane, exchange);
+        },
+        ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
+        settings: () => settings,
+        refusals: plane.refusals,
+        log,
+        certificates: certificates.set,
+        policy: (name) => policyFor(plane.table, name),
+        asksClients: asksClients(plane.table),
+      });
+      listeners.push({ name: "https", url: tls.listener.url, listener: tls.listener });
+    }
     if (settings.file_server_address && settings.file_server_folder) {
       const tree = openTree(settings.file_server_folder);
       listeners.push(
         listen("files", settings.file_server_address, {
-          handle: (exchange) => (open++, handleFiles(tree, exchange, tell)),
+          handle(exchange) {
+            open++;
+            handleFiles(tree, exchange, tell);
+          },
           ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
           settings: () => settings,
+          refusals: plane.refusals,
           log,
         }),
       );
     }
   } catch (error) {
     watching?.stop();
+    certificates?.stop();
     reloader.stop();
     forwarders.tunnels.close();
     await Promise.all(listeners.map(({ listener }) => listener.close()));
@@ -167,6 +215,7 @@ export async function start(options: StartOptions): Promise<Running> {
         access.change(settings.access_log, settings.access_log_format);
         plane.options = planeOptions();
       }
+      await certificates?.check();
       const result = await reloader.load(true);
       tellResult(result, tell);
       return result;
@@ -181,6 +230,7 @@ export async function start(options: StartOptions): Promise<Running> {
         log,
         sinks,
         watching,
+        certificates,
         reloader,
         forwarders,
         open: () => open,
@@ -198,23 +248,44 @@ function openTree(folder: string) {
 }
 
 interface ListenOptions {
+  refusals: Refusals;
   handle: ListenerOptions["handle"];
   ended: ListenerOptions["ended"];
   settings(): Settings;
   log: Log;
 }
 
-function listen(name: string, address: ListenAddress, { handle, ended, settings, log }: ListenOptions) {
-  const failed = (error: unknown) =>
-    log.error("proxy", `a fault of the proxy itself: ${(error as Error)?.stack ?? error}`);
+function listen(name: string, address: ListenAddress, { settings, log, refusals, ...given }: ListenOptions) {
   try {
-    const listener = openListener(settings, { address, handle, ended, failed }, (level, target, text) =>
-      log[level](target, text),
-    );
+    const options = { ...given, address, failed: tellFault(log) };
+    const listener = openListener(settings, options, refusals, (level, target, text) => log[level](target, text));
     return { name, url: listener.url, listener };
   } catch (error) {
     throw new StartError(`Cannot listen on ${showListen(address)}: ${describe(error)}`);
   }
+}
+
+type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "policy" | "asksClients">;
+
+async function listenTls(
+  address: ListenAddress,
+  { settings, log, refusals, ...given }: ListenTlsOptions,
+): Promise<OpenTls> {
+  try {
+    const options = { ...given, address, failed: tellFault(log) };
+    return await openTlsListener(settings, options, refusals, (level, target, text) => log[level](target, text));
+  } catch (error) {
+    throw new StartError(`Cannot listen with TLS on ${showListen(address)}: ${describe(error)}`);
+  }
+}
+
+function tellFault(log: Log): (error: unknown) => void {
+  return (error) => log.error("proxy", `a fault of the proxy itself: ${(error as Error)?.stack ?? error}`);
+}
+
+function asksClients({ clientPolicy, hosts, wildcards, fallback }: Table): boolean {
+  const all = [...hosts.values(), ...wildcards.map(({ host }) => host), ...(fallback ? [fallback] : [])];
+  return clientPolicy !== undefined || all.some((host) => host.clientPolicy !== undefined);
 }
 
 /**
@@ -253,6 +324,7 @@ const reloadable = [
   "max_connections",
   "max_upstream_connections",
   "keepalive_requests",
+  "default_certificate",
   "graceful_shutdown_timeout_seconds",
 ] as const satisfies readonly (keyof Settings)[];
 
@@ -288,6 +360,7 @@ interface ShutDown {
   log: Log;
   sinks: LogSinks;
   watching: Watching | undefined;
+  certificates: CertificateStore | undefined;
   reloader: Reloader;
   forwarders: Forwarders;
   /** exchanges that have not ended */
@@ -301,6 +374,7 @@ async function shutDown({
   log,
   sinks,
   watching,
+  certificates,
   reloader,
   forwarders,
   open,
@@ -308,6 +382,7 @@ async function shutDown({
   if (graceMs > 0) await Bun.sleep(graceMs);
   log.info("proxy", `stopping: ${listeners.reduce((sum, { listener }) => sum + listener.open, 0)} open`);
   watching?.stop();
+  certificates?.stop();
   reloader.stop();
   const drained = Promise.all(listeners.map(({ listener }) => listener.drain()));
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -5,9 +5,15 @@ import { FetchForwarder } from "../data/forward/http.ts";
 import { Http2Forwarder } from "../data/forward/http2-pool.ts";
 import { SocketForwarder } from "../data/forward/socket.ts";
 import { listenBun } from "../data/listen/bun.ts";
-import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
-import { listenSocket } from "../data/listen/socket.ts";
+import type { Listener, ListenerOptions, TlsListener } from "../data/listen/listener.ts";
+import { listenSocket, type SocketListenerOptions } from "../data/listen/socket.ts";
+import { listenBunTls } from "../data/listen/tls-bun.ts";
+import { http1, http2 as h2, listenTls } from "../data/listen/tls.ts";
+import type { CertificateSet } from "../data/tls/certificate-set.ts";
+import type { ClientPolicy } from "../data/tls/client-policy.ts";
+import { tlsHooksPresent } from "../data/tls/hooks.ts";
 import { descriptorsMax } from "../lib/descriptors.ts";
+import type { Refusals } from "../data/observe/refusals.ts";
 import type { PlaneOptions } from "../data/plane.ts";
 
 /** Where no number is set, clients and upstreams share 90 % of the files this process may open (contract, section 14). */
@@ -54,23 +60,83 @@ export function openForwarders(settings: () => Settings, loopMark: string, log: 
 /** @throws the error of the listener: EADDRINUSE, EACCES, … */
 export function openListener(
   settings: () => Settings,
-  options: Omit<ListenerOptions, "timeouts">,
+  options: OpenOptions,
+  refusals: Refusals,
   log: PlaneOptions["log"],
 ): Listener {
-  const timeouts = () => {
+  if (listenerEngine(settings()) === "bun") return listenBun({ ...options, timeouts: timeoutsOf(settings) });
+  return listenSocket(socketOptions(settings, options, refusals, log));
+}
+
+export type OpenOptions = Omit<ListenerOptions, "timeouts">;
+
+function timeoutsOf(settings: () => Settings) {
+  return () => {
     const { header, idle, body, write } = settings().client_timeouts;
     return { headerMs: header * 1000, idleSeconds: idle, bodyMs: body * 1000, writeMs: write * 1000 };
   };
-  if (listenerEngine(settings()) === "bun") return listenBun({ ...options, timeouts });
-  return listenSocket({
+}
+
+function socketOptions(
+  settings: () => Settings,
+  options: OpenOptions,
+  refusals: Refusals,
+  log: PlaneOptions["log"],
+): SocketListenerOptions {
+  return {
     ...options,
-    timeouts,
+    timeouts: timeoutsOf(settings),
     headBytesMax: settings().max_header_bytes,
     http2: settings().http2 ?? true,
     requestsMax: () => settings().keepalive_requests,
     connectionsMax: () => settings().max_connections || half,
+    refusals,
     log,
-  });
+  };
+}
+
+/** What only the TLS port needs. */
+export interface TlsOpenOptions extends OpenOptions {
+  readonly certificates: CertificateSet;
+  /** which client certificates are asked for. @param serverName lower case; "" without SNI */
+  policy(serverName: string): ClientPolicy | undefined;
+  /** some host asks for client certificates, which Bun.serve cannot tell */
+  readonly asksClients: boolean;
+}
+
+export interface OpenTls {
+  readonly engine: "bun" | "socket";
+  readonly listener: TlsListener;
+}
+
+/** @throws Error when client certificates are asked for and cannot be had; and the error of the listener */
+export async function openTlsListener(
+  settings: () => Settings,
+  options: TlsOpenOptions,
+  refusals: Refusals,
+  log: PlaneOptions["log"],
+): Promise<OpenTls> {
+  const { listener_engine, http2 = true, http3 = false, proxy_tls_grade: grade = "medium" } = settings();
+  const { certificates, policy, asksClients, ...given } = options;
+  if (asksClients && listener_engine === "bun")
+    throw new Error("`client_ca` needs `listener_engine: socket`: Bun.serve hides client certificates");
+  // Bun.serve brings HTTP/2, which the socket engine does not speak yet.
+  const engine = listener_engine === "socket" || asksClients ? "socket" : "bun";
+  if (engine === "socket" && (await tlsHooksPresent(certificates.pairs[certificates.defaultIndex]!))) {
+    if (listener_engine === "auto")
+      log("warn", "tls", "client_ca: the TLS port is served by the socket engine: Bun.serve hides client certificates");
+    if (http3) log("warn", "tls", "`http3` has no effect: only `listener_engine: bun` serves it");
+    const protocols = http2 ? [h2, http1] : [http1];
+    const common = socketOptions(settings, given, refusals, log);
+    return { engine, listener: listenTls({ ...common, certificates, policy, grade, protocols }) };
+  }
+  if (engine === "socket") {
+    const missing = `this Bun (${Bun.version}) lacks what the socket engine needs for TLS`;
+    if (asksClients) throw new Error(`${missing}, and \`client_ca\` works on no other engine`);
+    log("warn", "tls", `${missing}: the TLS port is served by Bun.serve`);
+  }
+  const timeouts = timeoutsOf(settings);
+  return { engine: "bun", listener: listenBunTls({ ...given, timeouts, certificates, grade, http2, http3, log }) };
 }
 
 /** `auto` is the engine that holds every test of this release. */

@@ -35,6 +35,12 @@ export interface ReloaderOptions {
   /** rules given as text instead of files */
   readonly text?: { readonly name: string; readonly text: string };
   readonly stickyKey: Uint8Array;
+  /** of the TLS listener, once it is open: the settings may leave the choice to the system */
+  tlsPort(): number | undefined;
+  /** false once it is open on an engine that cannot tell them */
+  clientCertificates(): boolean;
+  /** a new table is in force */
+  published?(): void;
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
   /** the first summary waits for it */
   readonly listening: Promise<void>;
@@ -46,15 +52,20 @@ export interface ReloaderOptions {
 export function compileSettings(
   settings: Settings,
   stickyKey: Uint8Array,
-): Omit<CompileContext, "ledger" | "version" | "warn" | "readCa"> {
+): Omit<CompileContext, "ledger" | "guardState" | "forwarder" | "version" | "warn" | "readCa"> {
+  const { proxy_address_tls: tls } = settings;
   return {
     healthMethod: settings.hc_method,
     healthIntervalSeconds: settings.hc_interval,
-    tlsPort: undefined,
+    tlsPort: tls && "port" in tls ? () => tls.port : undefined,
+    tlsHigh: settings.proxy_tls_grade === "high",
     adminAddress: settings.config_address,
     caFile: settings.ca_file,
-    clientCa: settings.client_ca !== undefined,
+    clientCa: settings.client_ca,
+    clientAuth: settings.client_auth ?? "require",
+    clientCertificates: !tls || settings.listener_engine !== "bun",
     stickyKey,
+    masterKey: settings.master_key,
   };
 }
 
@@ -125,8 +136,11 @@ export class Reloader {
     try {
       compiled = compile(rules, {
         ...compileSettings(settings(), stickyKey),
+        ...this.#tls(),
         readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
         ledger: plane.ledger,
+        guardState: plane.guardState,
+        forwarder: () => plane.options.forwarder,
         version,
         warn: (remark) => log("warn", "config", remark),
       });
@@ -147,6 +161,15 @@ export class Reloader {
     return { kind: "applied", version, changes, problems };
   }
 
+  /** What the settings say of the TLS port, as it turned out. */
+  #tls(): Pick<CompileContext, "tlsPort" | "clientCertificates"> {
+    const { tlsPort: written, clientCertificates } = compileSettings(this.#options.settings(), this.#options.stickyKey);
+    return {
+      tlsPort: written && (() => this.#options.tlsPort() ?? written()),
+      clientCertificates: clientCertificates && this.#options.clientCertificates(),
+    };
+  }
+
   #publish(table: Plane["table"], targets: readonly HealthTarget[]): void {
     const { plane } = this.#options;
     const { ledger } = plane;
@@ -163,8 +186,11 @@ export class Reloader {
     plane.table = table;
     const members = table.routes.flatMap((route) => route.pool?.members ?? []);
     ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
-    plane.options.tunnels.sweep(new Set(table.routes.map((route) => trustKey(route.trust))));
+    const ofGuards = table.routes.flatMap((route) => route.guards.flatMap(({ trust }) => trust ?? []));
+    const trusts = [...table.routes.map((route) => route.trust), ...ofGuards];
+    plane.options.tunnels.sweep(new Set(trusts.map(trustKey)));
     this.monitor.follow([...targets]);
+    this.#options.published?.();
     this.#tidyUp();
   }
 

@@ -10,8 +10,14 @@ import * as limits from "../lib/limits.ts";
 export interface WatchOptions {
   /** the files to watch; asked anew at every look, none need exist yet */
   files(): string[];
-  /** folders whose `*.yaml` files are watched; asked anew at every look, none need exist yet */
+  /** folders whose files are watched; asked anew at every look, none need exist yet */
   folders(): string[];
+  /** the files of one of the folders that are watched, with their path; by default its `*.yaml` files */
+  members?(folder: string): string[];
+  /** whether events of a file of this name in one of the folders matter; by default all do */
+  concerns?(name: string): boolean;
+  /** `onChange` compares for itself, and may run without a change: hashing thousands of files here would block the loop */
+  unhashed?: boolean;
   /** Runs after the content has changed, never twice at a time. What it throws goes to `onError`. */
   onChange(): void | Promise<void>;
   /** gets what `onChange` threw on a change found by the watch itself; without it the error is an unhandled rejection */
@@ -47,9 +53,9 @@ export function watchFiles(options: WatchOptions): Watching {
       // In this order an edit in between is found by the next event or poll, never taken for known.
       stats = statistics(options);
       follow(watchers, options, touched);
-      const found = await hashAtRest(options);
+      const found = options.unhashed ? known : await hashAtRest(options);
       if (stopped) return;
-      if (found === known) continue;
+      if (found === known && !options.unhashed) continue;
       known = found;
       try {
         await options.onChange();
@@ -89,7 +95,7 @@ export function watchFiles(options: WatchOptions): Watching {
 
   let stats = statistics(options);
   follow(watchers, options, touched);
-  let known = content(options).hash;
+  let known = options.unhashed ? "" : content(options).hash;
   const poll = setInterval(() => {
     if (statistics(options) !== stats) touched();
   }, limits.watchPollMs).unref();
@@ -106,19 +112,22 @@ export function watchFiles(options: WatchOptions): Watching {
   };
 }
 
-type Watched = Pick<WatchOptions, "files" | "folders">;
+type Watched = Pick<WatchOptions, "files" | "folders" | "members" | "concerns">;
 
 /** Names and bytes of everything watched, as one hash; `empty` when a file of {@link Watched.files} has no bytes. */
 function content(watched: Watched): { hash: string; empty: boolean } {
   const hasher = new Bun.CryptoHasher("sha256");
   let empty = false;
   const files = watched.files();
-  for (const file of [...files, ...membersOf(watched.folders())]) {
+  for (const file of [...files, ...membersOf(watched)]) {
     let bytes: Buffer | undefined;
     try {
-      // A larger file is refused by the loader; its size is enough to notice that it was mended.
-      const { size, mtimeMs } = statSync(file);
-      bytes = size > limits.configBytesMax ? Buffer.from(`${size} ${mtimeMs}`) : readFileSync(file);
+      // A larger file is refused by the loader; its size is enough to notice that it was mended. Reading what is no
+      // file, a FIFO for one, may never end.
+      const stat = statSync(file);
+      const { size, mtimeMs } = stat;
+      const read = stat.isFile() && size <= limits.configBytesMax;
+      bytes = read ? readFileSync(file) : Buffer.from(`${size} ${mtimeMs}`);
     } catch {}
     if (!bytes?.length && files.includes(file)) empty = true;
     hasher.update(`${file}\0${bytes ? bytes.length : "missing"}\0`);
@@ -140,7 +149,7 @@ async function hashAtRest(watched: Watched): Promise<string> {
 /** What the poll compares, without reading a byte. */
 function statistics(watched: Watched): string {
   const lines: string[] = [];
-  for (const path of [...watched.files(), ...watched.folders(), ...membersOf(watched.folders())]) {
+  for (const path of [...watched.files(), ...watched.folders(), ...membersOf(watched)]) {
     try {
       const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
       lines.push(`${path} ${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`);
@@ -151,12 +160,14 @@ function statistics(watched: Watched): string {
   return lines.join("\n");
 }
 
-/** The rule files of the folders: the very files that the loader reads. */
-function membersOf(folders: string[]): string[] {
-  return folders.flatMap((folder) => {
-    const files = listYamlFiles(folder);
-    return Array.isArray(files) ? files : [];
-  });
+/** The files of the folders: the very ones that the loader reads. */
+function membersOf({ folders, members = yamlFilesIn }: Watched): string[] {
+  return folders().flatMap(members);
+}
+
+function yamlFilesIn(folder: string): string[] {
+  const files = listYamlFiles(folder);
+  return Array.isArray(files) ? files : [];
 }
 
 interface Watcher {
@@ -164,8 +175,10 @@ interface Watcher {
   handle: FSWatcher | undefined;
   /** device and inode: a watch stays with the folder it was opened on when that is moved away */
   identity: string;
-  /** entries whose events matter; undefined = all (a log file beside the rules must not cause a look per line) */
-  names: Set<string> | undefined;
+  /** entries whose events matter (a log file beside the rules must not cause a look per line) */
+  names: Set<string>;
+  /** beside these names */
+  concerns: ((name: string) => boolean) | undefined;
 }
 
 /** Opens and closes folder watches until they match what should be watched now. */
@@ -176,19 +189,19 @@ function follow(watchers: Map<string, Watcher>, watched: Watched, touched: () =>
     watcher.handle?.close();
     watchers.delete(folder);
   }
-  for (const [folder, names] of wanted) {
+  for (const [folder, { names, concerns }] of wanted) {
     const open = watchers.get(folder);
     if (open) {
-      open.names = names;
+      Object.assign(open, { names, concerns });
       continue;
     }
     const identity = identityOf(folder);
     if (identity === undefined) continue;
-    const watcher: Watcher = { handle: undefined, identity, names };
+    const watcher: Watcher = { handle: undefined, identity, names, concerns };
     watchers.set(folder, watcher);
     try {
       watcher.handle = watch(folder, { persistent: false }, (_event, name) => {
-        if (name === null || !watcher.names || watcher.names.has(name)) touched();
+        if (name === null || watcher.names.has(name) || watcher.concerns?.(name)) touched();
       });
       watcher.handle.on("error", () => watcher.handle?.close());
     } catch {}
@@ -204,19 +217,24 @@ function identityOf(folder: string): string | undefined {
   }
 }
 
-/** Folders to watch → names in them that matter, over every symlink on the way to each file. */
-function placesOf(watched: Watched): Map<string, Set<string> | undefined> {
-  const places = new Map<string, Set<string> | undefined>();
-  for (const path of [...watched.files(), ...watched.folders(), ...membersOf(watched.folders())]) {
-    for (const step of trailOf(path)) {
+type Place = Pick<Watcher, "names" | "concerns">;
+
+/** Folders to watch → entries in them that matter, over every symlink on the way to each file. */
+function placesOf(watched: Watched): Map<string, Place> {
+  const places = new Map<string, Place>();
+  const links: Links = new Map();
+  for (const path of [...watched.files(), ...watched.folders(), ...membersOf(watched)]) {
+    for (const step of trailOf(path, links)) {
       const folder = dirname(step);
-      if (!places.has(folder)) places.set(folder, new Set());
-      places.get(folder)?.add(step.slice(folder === "/" ? 1 : folder.length + 1));
+      if (!places.has(folder)) places.set(folder, { names: new Set(), concerns: undefined });
+      places.get(folder)?.names.add(step.slice(folder === "/" ? 1 : folder.length + 1));
     }
   }
   for (const folder of watched.folders()) {
-    const last = trailOf(folder).at(-1);
-    if (last !== undefined) places.set(last, undefined);
+    const last = trailOf(folder, links).at(-1);
+    if (last === undefined) continue;
+    const names = places.get(last)?.names ?? new Set();
+    places.set(last, { names, concerns: watched.concerns ?? (() => true) });
   }
   return places;
 }
@@ -224,16 +242,20 @@ function placesOf(watched: Watched): Map<string, Set<string> | undefined> {
 /** As the kernel's own bound on symlinks in one path. */
 const symlinksMax = 40;
 
+/** What was found out about paths during one look: files of one folder share all of their way but the last step. */
+type Links = Map<string, string | undefined>;
+
 /** @returns every symlink met on the way to `path`, then where it ends, all by their real folders. */
-function trailOf(path: string): string[] {
+function trailOf(path: string, links: Links): string[] {
   const trail: string[] = [];
   let rest = resolve(path).split("/").filter(Boolean);
   let real = "/";
-  for (let links = 0; rest.length > 0;) {
+  for (let followed = 0; rest.length > 0;) {
     const [name = "", ...after] = rest;
     const step = join(real, name);
-    const target = linkAt(step);
-    if (target === undefined || ++links > symlinksMax) {
+    if (!links.has(step)) links.set(step, linkAt(step));
+    const target = links.get(step);
+    if (target === undefined || ++followed > symlinksMax) {
       real = step;
       rest = after;
     } else {

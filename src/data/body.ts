@@ -18,6 +18,8 @@ export interface BodySink {
 export interface Body {
   /** bytes announced by Content-Length, or -1 */
   readonly length: number;
+  /** Its sender waits for a 100 before it sends anything (RFC 9110 10.1.1); starting it sends that. */
+  readonly expectsContinue?: boolean;
   /** {@link start} will come later: until then the source should not read ahead. */
   hold?(): void;
   /** Begins to push into `sink`; called once. */

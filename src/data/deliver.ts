@@ -1,11 +1,16 @@
 /** Deliver: pick a member, forward, fail over while that is allowed; or serve a file. */
 import { hasToken } from "../lib/fields.ts";
-import type { Exchange, PassedReply, Reply } from "./exchange.ts";
-import { Failure } from "./failure.ts";
+import type { Body, FieldLine } from "./body.ts";
+import { close } from "./close.ts";
+import type { Answer, Exchange, Reply } from "./exchange.ts";
+import { asFailure, type Failure } from "./failure.ts";
+import type { Attempt } from "./forward/forwarder.ts";
 import { KeptBody } from "./forward/kept-body.ts";
 import { forwardWebSocket } from "./forward/upgrade.ts";
 import { refuse } from "./guards/guard.ts";
+import { LimitedBody } from "./guards/limits/max-body.ts";
 import { applyEdits } from "./headers/edits.ts";
+import { withHsts } from "./headers/hsts.ts";
 import { restOfPath } from "./headers/to-upstream.ts";
 import type { Plane } from "./plane.ts";
 import type { Route, Table } from "./routing/table.ts";
@@ -25,111 +30,157 @@ const idempotent: ReadonlySet<string> = new Set([
   "QUERY",
 ]);
 
-/** @returns undefined when the exchange became a WebSocket */
-export async function deliver(
-  plane: Plane,
-  exchange: Exchange,
-  route: Route,
-  table: Table,
-): Promise<Reply | undefined> {
+/** Carries an exchange to its route's folder or to one of its members; the reply goes to {@link Exchange.reply}. */
+export function deliver(plane: Plane, exchange: Exchange, route: Route, table: Table): void {
   if (route.files) {
-    const reply = await route.files.answer(exchange, restOfPath(exchange.target, route.path));
-    return { ...reply, fields: applyEdits(reply.fields, route.responseEdits) };
+    serveFile(plane, exchange, route).catch((error: unknown) => exchange.fault(error));
+    return;
   }
-  const pool = route.pool!;
-  const asked = asksForWebSocket(exchange);
-  const malformed = asked ? malformedUpgrade(exchange) : undefined;
-  if (malformed) return malformed;
-  const websocket = asked && exchange.acceptWebSocket !== undefined;
-  // Whatever carries plain requests, a tunnel needs a connection of our own.
-  const forwarder = exchange.upgrade === undefined ? plane.options.forwarder : plane.options.tunnels;
-  const body = exchange.body && new KeptBody(exchange.body, route.retryBodyBytesMax);
-  const tried: Member[] = [];
-  plane.retryBudget.countRequest(exchange.startedMs);
-  for (;;) {
-    const member = pick(pool, route, exchange, tried);
-    if (!member) break;
-    tried.push(member);
-    exchange.member = member;
-    exchange.tries++;
-    const beganMs = performance.now();
-    member.health.beginTrial(beganMs);
-    let replayed = false;
-    const again = (unseen = false) => {
-      if (unseen ? body && !body.repeatable : !mayReplay(exchange, body)) return undefined;
-      replayed = true;
-      return { body: body?.attempt() };
-    };
-    try {
-      const sticky =
-        route.stickySeconds > 0
-          ? [stickyLine(pool, member, exchange.field("cookie"), route.stickySeconds, exchange.secure)]
-          : [];
-      const attempt = { exchange, route, member, body: body?.attempt(), again };
-      const answer = websocket ? await forwardWebSocket(plane, attempt, sticky) : await forwarder.forward(attempt);
-      exchange.upstreamMs = performance.now() - beganMs;
-      member.health.succeeded();
-      exchange.failure = undefined;
-      if (!answer) return undefined;
-      if (answer.tunnel) {
-        exchange.acceptTunnel!(answer, route.responseEdits, sticky);
-        return undefined;
-      }
-      return {
-        passed: answer,
-        status: answer.status,
-        edits: route.responseEdits,
-        fields: sticky,
-      } satisfies PassedReply;
-    } catch (error) {
-      const failure =
-        error instanceof Failure
-          ? error
-          : new Failure("bad_answer", `${member.endpoint.name}: ${(error as Error)?.message ?? error}`);
-      exchange.failure = failure;
-      settle(plane, member, failure);
-      if (!mayRepeat(plane, exchange, failure, body, tried.length, route, table)) break;
-      // A lone member that dropped the connection is asked once more: there is no further one.
-      if (failure.code === "early_reset" && pool.members.length === 1 && exchange.tries === 1 && !replayed) {
-        tried.length = 0;
-      }
-    }
-  }
-  body?.cancel();
-  return refusal(plane, exchange, pool);
+  const websocket = asksForWebSocket(exchange);
+  const malformed = websocket ? malformedUpgrade(exchange) : undefined;
+  if (malformed) return close(plane, exchange, malformed, "");
+  new Delivery(plane, exchange, route, table, websocket && exchange.acceptWebSocket !== undefined).next(
+    exchange.startedMs,
+  );
 }
 
-function pick(pool: Pool, route: Route, exchange: Exchange, tried: readonly Member[]): Member | undefined {
-  const nowMs = performance.now();
-  if (route.stickySeconds > 0 && tried.length === 0) {
-    const member = stickyMember(pool, exchange.field("cookie"));
-    if (member?.health.ready(nowMs)) return member;
+async function serveFile(plane: Plane, exchange: Exchange, route: Route): Promise<void> {
+  const reply = await route.files!.answer(exchange, restOfPath(exchange.target, route.path));
+  close(plane, exchange, { ...reply, fields: applyEdits(reply.fields, route.responseEdits) }, "");
+}
+
+const nobody: readonly Member[] = [];
+const noLines: readonly FieldLine[] = [];
+
+/** One exchange on its way to a member, and to further ones while that is allowed. */
+class Delivery implements Attempt {
+  member!: Member;
+  body: Body | undefined;
+  beganMs = 0;
+  readonly #kept: KeptBody | undefined;
+  #tried = nobody;
+  #replayed = false;
+  #sticky = noLines;
+
+  constructor(
+    readonly plane: Plane,
+    readonly exchange: Exchange,
+    readonly route: Route,
+    readonly table: Table,
+    /** this listener engine ends WebSockets itself */
+    readonly websocket: boolean,
+  ) {
+    const { body } = exchange;
+    if (body) this.#kept = new KeptBody(limited(body, route), route.retryBodyBytesMax);
+    plane.retryBudget.countRequest(exchange.startedMs);
   }
-  return pool.pick(nowMs, tried);
+
+  /** Asks the next member. */
+  next(nowMs: number): void {
+    const { exchange, route, plane } = this;
+    const pool = route.pool!;
+    const member = this.#pick(pool, nowMs);
+    if (!member) return this.#give(refusal(plane, exchange, pool));
+    this.member = exchange.member = member;
+    exchange.tries++;
+    this.beganMs = nowMs;
+    this.#replayed = false;
+    if (member.health.asideUntilMs !== 0) member.health.beginTrial(nowMs);
+    if (this.#kept) this.body = this.#kept.attempt();
+    if (route.stickySeconds > 0) {
+      const cookie = exchange.field("cookie");
+      this.#sticky = [stickyLine(pool, member, cookie, route.stickySeconds, exchange.secure)];
+    }
+    if (this.websocket) return this.#bridge();
+    // Whatever carries plain requests, a tunnel needs a connection of our own.
+    const { forwarder, tunnels } = plane.options;
+    (exchange.upgrade === undefined ? forwarder : tunnels).forward(this);
+  }
+
+  again(unseen = false): boolean {
+    const kept = this.#kept;
+    if (unseen ? kept && !kept.repeatable : !mayReplay(this.exchange, kept)) return false;
+    this.#replayed = true;
+    this.body = this.#kept?.attempt();
+    return true;
+  }
+
+  answered(answer: Answer, nowMs: number): void {
+    const { exchange, route } = this;
+    exchange.upstreamMs = nowMs - this.beganMs;
+    this.member.health.succeeded();
+    exchange.failure = undefined;
+    if (answer.tunnel) {
+      exchange.acceptTunnel!(answer, route.responseEdits, this.#sticky);
+      return exchange.reply(undefined);
+    }
+    const hsts = exchange.secure ? route.hsts : undefined;
+    const fields = hsts === undefined ? this.#sticky : withHsts(answer, this.#sticky, hsts);
+    exchange.reply({ passed: answer, status: answer.status, edits: route.responseEdits, fields });
+  }
+
+  failed(failure: Failure): void {
+    const { exchange, plane, member } = this;
+    const pool = this.route.pool!;
+    exchange.failure = failure;
+    const nowMs = performance.now();
+    settle(plane, member, failure, nowMs);
+    this.#tried = [...this.#tried, member];
+    if (!this.#mayRepeat(failure, nowMs)) return this.#give(refusal(plane, exchange, pool));
+    // A lone member that dropped the connection is asked once more: there is no further one.
+    if (failure.code === "early_reset" && pool.members.length === 1 && exchange.tries === 1 && !this.#replayed) {
+      this.#tried = nobody;
+    }
+    this.next(nowMs);
+  }
+
+  #pick(pool: Pool, nowMs: number): Member | undefined {
+    if (this.route.stickySeconds > 0 && this.#tried.length === 0) {
+      const member = stickyMember(pool, this.exchange.field("cookie"));
+      if (member?.health.ready(nowMs)) return member;
+    }
+    return pool.pick(nowMs, this.#tried);
+  }
+
+  #mayRepeat(failure: Failure, nowMs: number): boolean {
+    const { exchange, route, plane } = this;
+    const body = this.#kept;
+    if (failure.reach === "final" || this.#tried.length > route.retries) return false;
+    if (failure.reach === "unanswered" ? !mayReplay(exchange, body) : body && !body.repeatable) return false;
+    return plane.retryBudget.take(nowMs, this.table.retryBudgetPercent);
+  }
+
+  #give(reply: Reply): void {
+    this.#kept?.cancel();
+    close(this.plane, this.exchange, reply, "");
+  }
+
+  /** The client's WebSocket ends here, and another one begins. */
+  #bridge(): void {
+    forwardWebSocket(this.plane, this, this.#sticky).then(
+      (refusal) => {
+        if (refusal) return this.answered(refusal, performance.now());
+        this.member.health.succeeded();
+        this.exchange.upstreamMs = performance.now() - this.beganMs;
+        this.exchange.reply(undefined);
+      },
+      (error: unknown) => this.failed(asFailure(error, this.member.endpoint.name)),
+    );
+  }
+}
+
+function limited(body: Body, { maxBodyBytes }: Route): Body {
+  return maxBodyBytes === 0 ? body : new LimitedBody(body, maxBodyBytes);
 }
 
 /** What a failure says about the member. */
-function settle(plane: Plane, member: Member, failure: Failure): void {
+function settle(plane: Plane, member: Member, failure: Failure, nowMs: number): void {
   if (!failure.counts) return member.health.undecided();
   if (failure.reach === "nothing") member.endpoint.heardMs = -Infinity;
-  if (member.health.failed(performance.now(), failure.message)) {
+  if (member.health.failed(nowMs, failure.message)) {
     const seconds = member.health.ejection.failMs / 1000;
     plane.options.log("warn", "health", `${member.endpoint.name} is put aside for ${seconds} s: ${failure.message}`);
   }
-}
-
-function mayRepeat(
-  plane: Plane,
-  exchange: Exchange,
-  failure: Failure,
-  body: KeptBody | undefined,
-  tries: number,
-  route: Route,
-  table: Table,
-): boolean {
-  if (failure.reach === "final" || tries > route.retries) return false;
-  if (failure.reach === "unanswered" ? !mayReplay(exchange, body) : body && !body.repeatable) return false;
-  return plane.retryBudget.take(performance.now(), table.retryBudgetPercent);
 }
 
 /** The method means the same twice, and its body is kept. */
@@ -152,6 +203,7 @@ function refusal(plane: Plane, exchange: Exchange, pool: Pool): Reply {
   const words: Partial<Record<number, string>> = {
     400: "the request body is not valid",
     408: "the request body did not arrive in time",
+    413: "the request body is larger than this route allows",
     502: "the upstream server could not be reached or gave no valid answer",
     503: "the upstream servers are busy",
     504: "the upstream server did not answer in time",

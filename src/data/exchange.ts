@@ -6,16 +6,24 @@
 import type { Body, FieldLine } from "./body.ts";
 import type { Failure } from "./failure.ts";
 import type { HeaderEdits } from "./headers/edits.ts";
+import type { Ending } from "./plane.ts";
 import type { SocketEvents } from "./wire/dial.ts";
 import type { Output } from "./wire/output.ts";
 import type { Transport } from "./wire/transport.ts";
 import type { Route } from "./routing/table.ts";
+import type { Secured } from "./tls/secured.ts";
 import type { Member } from "./upstream/pool.ts";
 
 export type HttpVersion = "HTTP/1.0" | "HTTP/1.1" | "HTTP/2.0" | "HTTP/3.0";
 
 /** Called with each field line; names in whatever case the sender or engine left them. */
 export type FieldVisitor = (name: string, value: string) => void;
+
+/** Something that goes on upstream for one client. */
+export interface Underway {
+  /** The client has left: there is nobody to wait for any more. */
+  clientGone(): void;
+}
 
 export abstract class Exchange {
   // What the engine knows.
@@ -37,6 +45,13 @@ export abstract class Exchange {
   abstract eachField(visit: FieldVisitor): void;
   /** Calls `act` once if the client leaves before its answer is written; at once if it has left. */
   abstract onClientGone(act: () => void): void;
+  /**
+   * Gives the client its reply; called once, whenever it is there. undefined: the connection became a WebSocket or a tunnel,
+   * and there is none.
+   */
+  abstract reply(reply: Reply | undefined): void;
+  /** A fault of ours, instead of a reply: it is reported, and the client gets 500. */
+  abstract fault(error: unknown): void;
   /** The engine can turn this connection into a WebSocket. */
   abstract acceptWebSocket?(accept: WebSocketAccept): boolean;
 
@@ -47,6 +62,23 @@ export abstract class Exchange {
   /** the protocols that the request asks for on this connection and that this engine can offer; undefined = none */
   get upgrade(): string | undefined {
     return undefined;
+  }
+
+  /** the client's TLS connection, where the engine knows it */
+  get secured(): Secured | undefined {
+    return undefined;
+  }
+
+  #attended = false;
+  /** see {@link attend} */
+  protected underway: Underway | undefined;
+
+  /** Says what waits for an upstream on behalf of this client, or (undefined) that nothing does any more. */
+  attend(underway: Underway | undefined): void {
+    this.underway = underway;
+    if (!underway || this.#attended) return;
+    this.#attended = true;
+    this.onClientGone(() => this.underway?.clientGone());
   }
 
   // What the pipeline learns.
@@ -77,6 +109,15 @@ export abstract class Exchange {
   }
   /** name of the guard or check that answered instead of the upstream; "" = none */
   deniedBy = "";
+  /** who was authenticated, by the name that the log may show; "" = nobody was asked */
+  user = "";
+  /** guards that want to know how it ends; undefined where no route has one */
+  watchers: ExchangeWatcher[] | undefined;
+}
+
+/** Is told once when an exchange is over: its answer, WebSocket or tunnel has ended, or was cut. */
+export interface ExchangeWatcher {
+  over(exchange: Exchange, ending: Ending): void;
 }
 
 /** A WebSocket whose upstream side stands; the listener engine calls these. */
@@ -147,5 +188,5 @@ export interface PassedReply {
   readonly status: number;
   readonly edits: HeaderEdits;
   /** lines of this answer only: the sticky cookie */
-  readonly fields: FieldLine[];
+  readonly fields: readonly FieldLine[];
 }

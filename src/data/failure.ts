@@ -28,6 +28,7 @@ const codes = {
   client_gone: { status: 499, source: "client", reach: "final", counts: false },
   client_timeout: { status: 408, source: "client", reach: "final", counts: false },
   client_body_bad: { status: 400, source: "client", reach: "final", counts: false },
+  client_body_too_large: { status: 413, source: "client", reach: "final", counts: false },
 } as const satisfies Record<string, { status: number; source: FailureSource; reach: FailureReach; counts: boolean }>;
 
 export type FailureCode = keyof typeof codes;
@@ -52,4 +53,11 @@ export class Failure extends Error {
     this.reach = about.reach;
     this.counts = about.counts;
   }
+}
+
+/** What a try threw. @param server for the log */
+export function asFailure(error: unknown, server: string): Failure {
+  return error instanceof Failure
+    ? error
+    : new Failure("bad_answer", `${server}: ${error instanceof Error ? error.message : String(error)}`);
 }

@@ -6,33 +6,48 @@ import { isIP } from "node:net";
 import { normaliseIp } from "../lib/address.ts";
 import { hasToken } from "../lib/fields.ts";
 import { forwardedHopsMax, requestIdCharsMax } from "../lib/limits.ts";
+import { close } from "./close.ts";
 import { deliver } from "./deliver.ts";
 import type { Exchange, Reply } from "./exchange.ts";
 import { refuse } from "./guards/guard.ts";
-import { redactTarget } from "./observe/redact.ts";
+import { allowedMethods, answerLastForward } from "./headers/max-forwards.ts";
 import type { Plane } from "./plane.ts";
 import { readAuthority } from "./routing/host.ts";
 import { findHost, findRoute } from "./routing/match.ts";
 import { normalisePath, readSeparators } from "./routing/path.ts";
 import type { Route, Table } from "./routing/table.ts";
 
-/** @returns undefined when the engine's connection became a WebSocket and there is no reply to write */
-export async function handle(plane: Plane, exchange: Exchange): Promise<Reply | undefined> {
+/** Answers one exchange, through {@link Exchange.reply}; nothing waits unless a guard or an upstream does. */
+export function handle(plane: Plane, exchange: Exchange): void {
   identify(plane, exchange);
   const { table } = plane;
-  const found = arrive(table, exchange);
-  if ("status" in found) return close(plane, exchange, found, "request");
-  exchange.route = found;
+  const refused = arrive(table, exchange);
+  if (refused) return close(plane, exchange, refused, "request");
+  const route = exchange.route!;
   if (hasToken(exchange.field("cdn-loop"), plane.options.loopMark)) {
     return close(plane, exchange, refuse(508, "this request has passed through this proxy before"), "loop");
   }
-  for (const guard of found.guards) {
-    const waiting = guard.check(exchange, found);
-    const verdict = waiting instanceof Promise ? await waiting : waiting;
-    if (verdict) return close(plane, exchange, verdict, guard.name);
+  guard(plane, exchange, route, table, 0);
+}
+
+/** Asks the route's guards from number `from` on; those that have to wait are waited for. */
+function guard(plane: Plane, exchange: Exchange, route: Route, table: Table, from: number): void {
+  const { guards } = route;
+  for (let i = from; i < guards.length; i++) {
+    const { name } = guards[i]!;
+    const verdict = guards[i]!.check(exchange, route);
+    if (verdict instanceof Promise) {
+      verdict
+        .then((late) => (late ? close(plane, exchange, late, name) : guard(plane, exchange, route, table, i + 1)))
+        .catch((error: unknown) => exchange.fault(error));
+      return;
+    }
+    if (verdict) return close(plane, exchange, verdict, name);
   }
-  const reply = await deliver(plane, exchange, found, table);
-  return reply && close(plane, exchange, reply, "");
+  const last = answerLastForward(exchange);
+  if (last) return close(plane, exchange, last, "max-forwards");
+  // A guard may have put a route in its place that carries what it found out.
+  deliver(plane, exchange, exchange.route!, table);
 }
 
 /** Who asks, and under which id. */
@@ -60,13 +75,11 @@ function hopAddress(hop: string): string | undefined {
   return isIP(ip) === 0 ? undefined : ip;
 }
 
-/** Host and target checks, then the route. */
-function arrive(table: Table, exchange: Exchange): Route | Reply {
+/** Host and target checks, then the route. @returns the refusal; undefined when the exchange has its route */
+function arrive(table: Table, exchange: Exchange): Reply | undefined {
   const { method, authority, target } = exchange;
   if (method === "CONNECT" || method === "TRACE")
-    return refuse(405, `the method ${method} is not served here`, [
-      ["Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"],
-    ]);
+    return refuse(405, `the method ${method} is not served here`, [["Allow", allowedMethods]]);
   if (authority !== undefined) {
     const read = readAuthority(authority);
     if (!read) return refuse(400, "the Host is not valid");
@@ -74,7 +87,8 @@ function arrive(table: Table, exchange: Exchange): Route | Reply {
     exchange.hostPort = read.port;
   }
   const query = target.indexOf("?");
-  const path = normalisePath(query < 0 ? target : target.slice(0, query));
+  // RFC 9110 9.3.7: an asterisk asks about the host as a whole.
+  const path = target === "*" ? "/" : normalisePath(query < 0 ? target : target.slice(0, query));
   if (path === undefined || target.includes("#")) return refuse(400, "the target is not valid");
   exchange.path = path;
   const host = findHost(table, exchange.host);
@@ -84,21 +98,7 @@ function arrive(table: Table, exchange: Exchange): Route | Reply {
   if (otherReading !== undefined && findRoute(host, otherReading) !== route) {
     return refuse(400, "an encoded slash or backslash here could lead to another route");
   }
-  return route ?? refuse(table.unmatchedStatus, "no route for this path");
-}
-
-/** Every reply leaves through here: our own ones get the request id and their one log line. */
-function close(plane: Plane, exchange: Exchange, reply: Reply, deniedBy: string): Reply {
-  if (reply.passed) return reply;
-  exchange.deniedBy = deniedBy;
-  reply.fields.push(["X-Request-Id", exchange.id]);
-  if (reply.why === "") return reply;
-  const level = reply.status >= 500 ? "warn" : "info";
-  const member = exchange.member ? `, member: ${exchange.member.endpoint.name}` : "";
-  plane.options.log(
-    level,
-    "answer",
-    `${reply.status} ${exchange.method} ${redactTarget(exchange.target)}, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}${member}, client: ${exchange.client}, id: ${exchange.id}: ${reply.why}`,
-  );
-  return reply;
+  if (!route) return refuse(table.unmatchedStatus, "no route for this path");
+  exchange.route = route;
+  return undefined;
 }

@@ -4,7 +4,9 @@ import { RetryBudget } from "./forward/retry-budget.ts";
 import type { Forwarder } from "./forward/forwarder.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Failure } from "./failure.ts";
+import { GuardState } from "./guards/state.ts";
 import type { Table } from "./routing/table.ts";
+import { Refusals } from "./observe/refusals.ts";
 import { Ledger } from "./upstream/ledger.ts";
 
 /** What the plane tells about each exchange when it is over. */
@@ -36,12 +38,16 @@ export interface PlaneOptions {
 export class Plane {
   readonly ledger = new Ledger();
   readonly retryBudget = new RetryBudget();
+  readonly guardState = new GuardState();
+  /** clients that all listeners turned away */
+  readonly refusals = new Refusals();
   /** read once per exchange: each sees one table for life */
   table: Table = {
     version: "",
     hosts: new Map(),
     wildcards: [],
     fallback: undefined,
+    clientPolicy: undefined,
     routes: [],
     unmatchedStatus: 404,
     retryBudgetPercent: 20,

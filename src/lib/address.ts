@@ -181,7 +181,8 @@ export function readClientAddress(text: string): { bytes: Uint8Array; bits: numb
   return [{ bytes, bits }];
 }
 
-function ipBytes(ip: string): Uint8Array | undefined {
+/** @returns 4 or 16 bytes, or undefined for what is no IP. `::ffff:1.2.3.4` gives those of 1.2.3.4. */
+export function ipBytes(ip: string): Uint8Array | undefined {
   const family = isIP(ip);
   if (family === 4) return Uint8Array.from(ip.split("."), Number);
   if (family !== 6 || ip.includes("%")) return undefined;

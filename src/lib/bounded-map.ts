@@ -9,6 +9,10 @@ export class BoundedMap<K, V> {
     return this.#entries.size;
   }
 
+  keys(): IterableIterator<K> {
+    return this.#entries.keys();
+  }
+
   get(key: K): V | undefined {
     const value = this.#entries.get(key);
     if (value === undefined) return undefined;

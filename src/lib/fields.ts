@@ -72,6 +72,10 @@ const neverTrailing: ReadonlySet<string> = new Set([
   "cache-control",
   "expect",
   "max-forwards",
+  "range",
+  "proxy",
+  "client-cert",
+  "x-client-subject",
   "forwarded",
   "x-real-ip",
   "x-request-id",
@@ -80,25 +84,31 @@ const neverTrailing: ReadonlySet<string> = new Set([
   "www-authenticate",
 ]);
 
-/** The trailers that may go on. */
+/** The trailers that may go on. @param dropped further lower-case names, by the rules */
 export function passableTrailers(
   trailers: readonly (readonly [name: string, value: string])[] | undefined,
+  dropped: ReadonlySet<string>,
 ): readonly (readonly [name: string, value: string])[] {
   return (trailers ?? []).filter(([name]) => {
     const lower = name.toLowerCase();
     return !(
       neverTrailing.has(lower) ||
       hopByHop.has(lower) ||
+      dropped.has(lower) ||
       lower.startsWith("x-forwarded-") ||
+      lower.startsWith("remote-") ||
       lower.includes("_")
     );
   });
 }
 
-/** The trailers that may go on, as lines; "" when there are none. */
-export function trailerLines(trailers: readonly (readonly [name: string, value: string])[] | undefined): string {
+/** The trailers that may go on, as lines; "" when there are none. @param dropped further lower-case names, by the rules */
+export function trailerLines(
+  trailers: readonly (readonly [name: string, value: string])[] | undefined,
+  dropped: ReadonlySet<string>,
+): string {
   let text = "";
-  for (const [name, value] of passableTrailers(trailers)) text += `${name}: ${value}\r\n`;
+  for (const [name, value] of passableTrailers(trailers, dropped)) text += `${name}: ${value}\r\n`;
   return text;
 }
 

@@ -115,6 +115,14 @@ export const webSocketRefusalWaitMs = 5_000;
 export const distinctFaultsMax = 200;
 /** One write of the byte engines: a head and the first bytes of its body. */
 export const outputBufferBytes = 64 * KIB;
+/** A chunk up to this is copied beside what is composed: cheaper than a write of its own (bun-facts 7: 3 to 4 µs). */
+export const copiedChunkBytesMax = 32 * KIB;
+/** Smaller chunks are left to the garbage collector: giving their memory back costs more than it saves. */
+export const releasedBytesMin = 4 * KIB;
+/** Parsed heads kept for the next requests; a burst makes its own. */
+export const spareHeadsMax = 256;
+/** An upstream that does not answer `Expect: 100-continue` gets the body after this, as from curl. */
+export const continueWaitMs = 1_000;
 /** How often connections are looked over for timeouts. */
 export const sweepMs = 200;
 /** Idle upstream connections above `upstream_keepalive_pool_size` are closed at this age, never at once. */
@@ -149,8 +157,106 @@ export const webSocketQueuesBytesMax = 256 * MIB;
 export const webSocketQueueShareBytes = MIB;
 /** Host fields whose reading is remembered. */
 export const hostsKnownMax = 1_024;
+/**
+ * What counting clients may add to the memory, whatever the number of addresses. A quarter is the table of windows: half a
+ * million in one second are more than all workers of a machine can answer. The rest is room for the engine's garbage.
+ */
+export const limiterBytesMax = 64 * MIB;
+/** Clients are counted by windows of this length (contract, section 14). */
+export const limitWindowMs = 1_000;
 /** After a reload the collector is called so much later, for all reloads in between together. */
 export const tidyAfterReloadMs = 2_000;
+/** TLS contexts kept by one listener; a fresh one took 3 to 6 KiB and 0.05 to 0.2 ms, but it gathers sessions in use. */
+export const tlsContextsMax = 1_024;
+/**
+ * Handshakes that have not told a name yet, and so cannot be paced; above it the oldest is closed. Twice the backlog of a
+ * listening socket, so that a burst of good clients stays below.
+ */
+export const handshakesUnnamedMax = 1_024;
+/** TLS sessions kept to resume connections to upstreams. */
+export const upstreamSessionsMax = 1_024;
+/** The listener of Bun.serve that goes still accepts what the kernel has queued for it; then it drains. */
+export const tlsSwapOverlapMs = 200;
+/** Certificates on Bun.serve change at most this often: each change costs the clients their kept connections. */
+export const tlsSwapEveryMs = 500;
+/** Listeners of Bun.serve that drain at the same time; above it the oldest is cut. */
+export const tlsListenersOldMax = 8;
+/** A certificate or key file above this is refused: a chain of ten RSA-4096 certificates has 20 KiB. */
+export const certificateFileBytesMax = 256 * KIB;
+/** Certificates of one chain; clients refuse chains longer than about ten. */
+export const chainCertificatesMax = 16;
+/** RSA keys: browsers refuse shorter ones, longer ones take so long to sign with that a few clients stop a core. */
+export const rsaKeyBitsMin = 2_048;
+export const rsaKeyBitsMax = 8_192;
+/** Pairs read from all certificate folders together. */
+export const certificatePairsMax = 5_000;
+/**
+ * A pair that cannot be used is reported once its files have been at rest so long: whoever replaces certificate and key
+ * one after the other needs a moment.
+ */
+export const certificateGraceMs = 1_500;
+/** A pair whose files are gone is served for so long: some tools remove, then write. With the watch's own wait below 1 s. */
+export const certificateGoneMs = 300;
+/** A chain that became shorter is served once its file has been at rest so long: the rest of it may still be written. */
+export const certificateSettleMs = 500;
+/** How often certificates are compared with the clock: some begin, some end, some need a warning. */
+export const certificateClockMs = 60_000;
+/** Reading changed certificates gives way to requests after this time. */
+export const certificateSliceMs = 8;
+/** Certificates named in one line of the log; the rest is counted. */
+export const certificatesToldMax = 20;
+/** Names of one certificate in a line of the log; the rest is counted. */
+export const certificateNamesToldMax = 4;
+/** Characters of an Authorization or API key field that are looked at: tokens of large providers have 4 KiB. */
+export const credentialCharsMax = 8 * KIB;
+/** Password hashes compared at once: each takes a core for 50 to 100 ms, and argon2 64 MiB. */
+export const passwordChecksInFlightMax = 2;
+/** Password checks waiting behind them: what that comes to is about the longest a client would wait. */
+export const passwordChecksWaitingMax = 64;
+/** Password checks of one client, running and waiting: nobody may fill the queue alone. */
+export const passwordChecksPerClientMax = 8;
+/** Verdicts on passwords kept, right and wrong ones apart; about 200 bytes each. */
+export const passwordVerdictsMax = 4_096;
+/** Signatures of tokens verified at once, waiting, and per client: the slowest kind (P-521) takes about 1 ms. */
+export const signatureChecksInFlightMax = 32;
+export const signatureChecksWaitingMax = 1_024;
+export const signatureChecksPerClientMax = 64;
+/** Verdicts on tokens kept for one `authorization`, until they expire; about 250 bytes each. */
+export const tokenVerdictsMax = 10_000;
+/** Keys tried on one token, where neither its `kid` nor its algorithm says which one it is. */
+export const tokenKeysTriedMax = 8;
+/** A key set (JWKS) is fetched again after this time (contract, section 14) … */
+export const keySetMs = 600_000;
+/** … because of a token with an unknown key, or after a failed fetch with older keys at hand, at most every … */
+export const keySetAgainMs = 30_000;
+/** … and without any keys at most every … */
+export const keySetRetryMs = 1_000;
+/** A key set must arrive within this time. */
+export const keySetWaitMs = 5_000;
+/** Size of a key set: large providers publish a few keys of 2 KiB. */
+export const keySetBytesMax = 256 * KIB;
+/** Keys used of one key set. */
+export const keySetKeysMax = 64;
+/** The body of a forward service's permission is read to its end up to this size, so that the connection stays. */
+export const permissionBodyBytesMax = 64 * KIB;
+/** Characters of a user's name that a token may put into the log. */
+export const userCharsMax = 128;
+/** File descriptors kept back from new clients, at most: for log files, health checks, look-ups and connections to upstreams. */
+export const descriptorsReservedMax = 64;
+/** How often it is looked whether a file can still be opened; so long may a full table cost CPU. */
+export const descriptorLookMs = 200;
+/** Connections turned away with 503 that are read on for a moment; more are closed at once. */
+export const turnedAwayMax = 256;
+/** What every new connection could cause is warned of once in so long. */
+export const warningEveryMs = 60_000;
+/** Largest Max-Forwards passed on (RFC 9110 7.6.2 lets each recipient choose its own): what any server reads as a number. */
+export const maxForwardsMax = 2 ** 31 - 1;
+/** A client in the midst of a request's head when the proxy drains has so long for the rest; shutting down waits no longer. */
+export const drainHeadMs = 1_000;
+/** Chunks up to this size are joined with what came in the same read: a copy is cheaper than a write. */
+export const joinedChunkBytesMax = 4 * KIB;
+/** Pipelined requests of one connection answered before the loop looks after the others. */
+export const pipelinedPerTurnMax = 32;
 /** HTTP/2: streams that one client may have open; one counts until its exchange has ended, whoever reset it. */
 export const http2StreamsMax = 256;
 /** HTTP/2: bytes of one stream that may be on their way to us unread: 64 KiB cap an upload at 1 MB/s over 60 ms. */

@@ -8,6 +8,11 @@ export interface Swept {
 export class Sweeper {
   readonly #entries = new Set<Swept>();
   #timer: ReturnType<typeof setInterval> | undefined;
+  /**
+   * When the next sweep is due, by performance.now(): a clock that costs nothing to read. A silence counted from here is
+   * noticed up to {@link everyMs} late, never early. 0 until something was added.
+   */
+  dueMs = 0;
 
   /** @param everyMs a timeout is noticed at most so much later */
   constructor(readonly everyMs: number) {}
@@ -19,8 +24,10 @@ export class Sweeper {
   add(entry: Swept): void {
     this.#entries.add(entry);
     if (this.#timer) return;
+    this.dueMs = performance.now() + this.everyMs;
     this.#timer = setInterval(() => {
       const nowMs = performance.now();
+      this.dueMs = nowMs + this.everyMs;
       for (const each of this.#entries) each.sweep(nowMs);
     }, this.everyMs);
     this.#timer.unref();

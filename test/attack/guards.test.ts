@@ -69,7 +69,7 @@ const targets = [
 ];
 for (const target of targets) {
   test(`${JSON.stringify(target)} is answered by the proxy, not by an upstream`, async () => {
-    expect([400, 503, 505]).toContain(await refused(request(target)));
+    expect([400, 401, 505]).toContain(await refused(request(target)));
   });
 }
 
@@ -87,7 +87,7 @@ const hosts = [
 ];
 for (const host of hosts) {
   test(`Host ${JSON.stringify(host)} does not open a guarded host`, async () => {
-    expect([400, 503]).toContain(await refused(request("/", host)));
+    expect([400, 401]).toContain(await refused(request("/", host)));
   });
 }
 
@@ -95,13 +95,13 @@ test("two Host lines are refused", async () => {
   expect(await refused("GET / HTTP/1.1\r\nHost: a.test\r\nHost: secret.test\r\nConnection: close\r\n\r\n")).toBe(400);
 });
 test("HTTP/1.0 has the same guards", async () => {
-  expect(await refused(request("/admin", "a.test", "", "1.0"))).toBe(503);
+  expect(await refused(request("/admin", "a.test", "", "1.0"))).toBe(401);
 });
 test("a WebSocket upgrade and an h2c upgrade have the same guards", async () => {
   const socket = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
   expect(await refused(request("/admin", "a.test", `Connection: Upgrade\r\nUpgrade: websocket\r\n${socket}`))).toBe(
-    503,
+    401,
   );
   const h2c = "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
-  expect(await refused(request("/admin", "a.test", h2c))).toBe(503);
+  expect(await refused(request("/admin", "a.test", h2c))).toBe(401);
 });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadSettings } from "../../src/config/load-settings.ts";
 import { settingKeys } from "../../src/config/settings.ts";
-import { errorsOf, settingsOf, warningsOf } from "./support.ts";
+import { errorsOf, rulesOf, settingsOf, warningsOf } from "./support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "aralez-settings-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -26,9 +26,9 @@ describe("keys", () => {
     expect(errorsOf(settingsOf("cache_tll: 1\n"))).toEqual(["1:1 unknown key `cache_tll`"]);
   });
   test("those of a later release are named in one note", () => {
-    const { problems } = settingsOf("threads: 2\nhttp3: true\nhc_interval: 1\n");
+    const { problems } = settingsOf("threads: 2\ndaemon: true\nhc_interval: 1\n");
     expect(problems).toMatchObject([
-      { severity: "note", code: "not-in-force", message: "checked, not in force yet: threads, http3" },
+      { severity: "note", code: "not-in-force", message: "checked, not in force yet: threads, daemon" },
     ]);
   });
   test("an unknown log_level is info, with a note", () => {
@@ -98,5 +98,49 @@ describe("files", () => {
       errorsOf(loadSettings({ file: join(folder, "main.yaml"), text: `ca_file: ${name}\n` }, {})).join();
     expect(of("gone.pem")).toContain('cannot read "gone.pem": ENOENT');
     expect(of("no.pem")).toContain('expected PEM in "no.pem"');
+    writeFileSync(join(folder, "key.pem"), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    expect(of("key.pem")).toContain('expected a CERTIFICATE in "key.pem", found PRIVATE KEY');
+  });
+  test("a single certificate of Gazan's needs both of its files", () => {
+    const told = (text: string) => settingsOf(text).problems.map(({ message }) => message.split("; ").at(-1));
+    expect(told("tls_certificate: a.crt\ntls_key_file: a.key\n")).toEqual(["they are served all the same"]);
+    expect(told("tls_key_file: a.key\n")).toEqual(["one without the other is ignored"]);
+  });
+});
+
+describe("the TLS port", () => {
+  test("has defaults, and is off without an address", () => {
+    expect(settingsOf("log_level: info\n").settings).toMatchObject({
+      proxy_tls_grade: "medium",
+      client_auth: "require",
+      http2: true,
+      http3: false,
+    });
+    expect(settingsOf("log_level: info\n").settings!.proxy_address_tls).toBeUndefined();
+    const set = settingsOf("proxy_address_tls: ':8443'\nproxy_configs: etc\nproxy_tls_grade: HIGH\n");
+    expect(set.problems).toEqual([]);
+    expect(set.settings).toMatchObject({
+      proxy_address_tls: { hostname: "::", port: 8443 },
+      proxy_configs: "/nonexistent/aralez/etc",
+      proxy_tls_grade: "high",
+    });
+  });
+  test("misspelt keys and values are errors that say what was meant", () => {
+    const problems = settingsOf("proxy_adress_tls: ':1'\nclient_auth: requird\nhttp2: maybe\n").problems;
+    expect(problems.map(({ suggestion }) => suggestion)).toEqual(["proxy_address_tls", "require", undefined]);
+  });
+  test("client certificates need the socket engine, HTTP/3 a single process", () => {
+    writeFileSync(join(folder, "ca.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    const authority = `client_ca: ${folder}/ca.pem\n`;
+    expect(errorsOf(settingsOf(authority))).toEqual([]);
+    expect(errorsOf(settingsOf(`${authority}listener_engine: bun\n`)).join()).toContain(
+      "client_ca needs the socket engine",
+    );
+    const bun = settingsOf("listener_engine: bun\n").settings!;
+    const host = `upstreams:\n  a.test:\n    client_ca: ${folder}/ca.pem\n    paths: {"/": {servers: ["127.0.0.1:1"]}}\n`;
+    expect(errorsOf(rulesOf(host, { settings: bun })).join()).toContain("3:16 client_ca needs the socket engine");
+    expect(errorsOf(rulesOf(host))).toEqual([]);
+    expect(errorsOf(settingsOf("http3: true\nthreads: 2\n")).join()).toContain("http3 needs threads: 1");
+    expect(errorsOf(settingsOf("http3: true\nthreads: 1\n"))).toEqual([]);
   });
 });

@@ -78,7 +78,7 @@ test("file_server_folder and file_server_address serve on a listener of their ow
     file_server_folder: folder,
     file_server_address: { hostname: "127.0.0.1", port: 0 },
   });
-  const port = Number(new URL(proxy.running.listeners[1]!.url).port);
+  const port = Number(new URL(proxy.running.listeners.find(({ name }) => name === "files")!.url).port);
   expect((await get(port, "/")).body).toBe("<h1>root</h1>");
   expect((await get(port, "/none")).status).toBe(404);
   rmSync(folder, { recursive: true });

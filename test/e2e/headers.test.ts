@@ -1,7 +1,7 @@
 /** Header fields both ways (contract points 15, 17; B11, B12) and the sticky cookie on the wire (point 9, A3, B14). */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { echo, startOrigin, type Origin } from "../support/origins.ts";
-import { startProxy, type TestProxy } from "../support/proxy.ts";
+import { echo, startOrigin, startRawOrigin, type Origin } from "../support/origins.ts";
+import { overTls, startProxy, type TestProxy } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
 let origin: Origin;
@@ -66,9 +66,9 @@ describe("the request to the upstream [15] [17] [B12]", () => {
       "Forwarded: for=6.6.6.6",
     ]);
     expect(seen["x-forwarded-for"]).toBe("127.0.0.1");
-    expect(seen["x-forwarded-proto"]).toBe("http");
+    expect(seen["x-forwarded-proto"]).toBe(overTls ? "https" : "http");
     expect(seen["x-forwarded-host"]).toBe("a.test");
-    expect(seen["x-forwarded-port"]).toBe(String(proxy.port));
+    expect(seen["x-forwarded-port"]).toBe(String(overTls ? proxy.tlsPort : proxy.port));
     expect(seen["x-real-ip"]).toBe("127.0.0.1");
     expect(seen["forwarded"]).toBeUndefined();
     expect(seen["host"]).toBe("a.test");
@@ -153,7 +153,8 @@ describe("a sticky session [9] [B14]", () => {
   test("keeps the client on one server; the upstream's own cookies survive", async () => {
     const first = await sticky([]);
     const cookie = cookieOf(first.all("set-cookie"));
-    expect(cookie).toMatch(/^backend_id=[0-9a-f]{32}; Path=\/; Max-Age=8600; HttpOnly; SameSite=Lax$/);
+    expect(cookie).toMatch(/^backend_id=[0-9a-f]{32}; Path=\/; Max-Age=8600; HttpOnly; SameSite=Lax(; Secure)?$/);
+    expect(cookie.endsWith("; Secure")).toBe(overTls);
     if (first.name === "one") expect(first.all("set-cookie")).toContain("b=2");
     for (let i = 0; i < 6; i++)
       expect((await sticky([`Cookie: x=1; ${cookie.split(";")[0]}; y=2`])).name).toBe(first.name);
@@ -176,4 +177,23 @@ describe("a sticky session [9] [B14]", () => {
     const { all } = await sticky([`Cookie: backend_id=${"a".repeat(32)}; backend_id=../../x`]);
     expect(cookieOf(all("set-cookie"))).toMatch(/^backend_id=[0-9a-f]{32}(\.a{32})?;/);
   });
+});
+
+test("what a rule sets or removes does not come in behind a body either", async () => {
+  let seen = "";
+  await using up = await startRawOrigin((socket, data) => {
+    seen += data.toString("latin1");
+    if (seen.endsWith("\r\n\r\n"))
+      socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Secret: up\r\nX-Sum: 2\r\n\r\n");
+  });
+  await using proxy = await startProxy(
+    `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"], healthcheck: false, server_headers: ["X-User: us", "-X-Gone"], client_headers: ["-X-Secret"] } } } }`,
+    { listener_engine: "socket", upstream_engine: "socket" },
+  );
+  const answer = await raw(
+    proxy.port,
+    "POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-User: them\r\nX-Gone: 1\r\nX-Sum: 1\r\n\r\n",
+  );
+  expect(seen.slice(seen.indexOf("\r\n0\r\n"))).toBe("\r\n0\r\nX-Sum: 1\r\n\r\n");
+  expect(answer.body).toEndWith("0\r\nX-Sum: 2\r\n\r\n");
 });

@@ -5,6 +5,8 @@ import { createServer } from "node:https";
 import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { freePort } from "../cli/program.ts";
+import { startNginx } from "../support/nginx.ts";
 import { startProxy, until } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
@@ -56,4 +58,29 @@ test("a server that only speaks HTTP/2 over TLS is found out and answered throug
   await using up = await listening(server);
   await using proxy = await startProxy(rules(up.port));
   await until(async () => (await ask(proxy.port)).body.includes("h2 up.test"), "an answer over HTTP/2");
+});
+
+test("a session of a TLS upstream is resumed, but never under another name or trust", async () => {
+  for (const version of ["TLSv1.2", "TLSv1.3"]) {
+    const port = freePort();
+    await using _ = await startNginx({
+      server: "return 404;",
+      more: `
+        server {
+          listen 127.0.0.1:${port} ssl;
+          ssl_protocols ${version};
+          ssl_certificate ${certs}/up.test.crt; ssl_certificate_key ${certs}/up.test.key;
+          keepalive_timeout 0;
+          location / { return 200 "$ssl_session_reused $ssl_server_name"; }
+        }`,
+    });
+    const from = (more: string) => rules(port, `protocol: https, healthcheck: false${more}`);
+    await using proxy = await startProxy(from(""), { upstream_engine: "socket" });
+    const said = async () => (await ask(proxy.port)).body;
+    expect([await said(), await said(), await said()]).toEqual([". up.test", "r up.test", "r up.test"]);
+    await proxy.apply(from(", server_name: other.test"));
+    expect([await said(), await said()]).toEqual([". other.test", "r other.test"]);
+    await proxy.apply(from(`, ca_file: ${certs}/up.test.crt`));
+    expect([await said(), await said()]).toEqual([". up.test", "r up.test"]);
+  }
 });

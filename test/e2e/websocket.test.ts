@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import WebSocket, { WebSocketServer } from "ws";
 import type { AddressInfo } from "node:net";
 import { startOrigin } from "../support/origins.ts";
-import { startProxy, until } from "../support/proxy.ts";
+import { overTls, startProxy, until } from "../support/proxy.ts";
 
 const rules = (port: number, more = "") =>
   `upstreams: { a.test: { paths: { "/": { servers: ["127.0.0.1:${port}"]${more && `, ${more}`} } } } }`;
@@ -49,7 +49,7 @@ describe("a WebSocket", () => {
       host: "a.test",
       "x-mine": "1",
       "x-forwarded-for": "127.0.0.1",
-      "x-forwarded-proto": "http",
+      "x-forwarded-proto": overTls ? "https" : "http",
     });
     const closed = new Promise<number>((resolve) => socket.once("close", resolve));
     socket.close(4001, "bye");

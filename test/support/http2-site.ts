@@ -3,7 +3,9 @@ import { join } from "node:path";
 import type { Exchange, Reply } from "../../src/data/exchange.ts";
 import { acceptHttp2 } from "../../src/data/listen/http2.ts";
 import type { ClientConnection, Site, SocketListenerOptions } from "../../src/data/listen/socket.ts";
+import { Refusals } from "../../src/data/observe/refusals.ts";
 import type { Ending } from "../../src/data/plane.ts";
+import type { Secured } from "../../src/data/tls/secured.ts";
 import type { SocketEvents } from "../../src/data/wire/dial.ts";
 import { sweepMs } from "../../src/lib/limits.ts";
 import { Sweeper } from "../../src/lib/sweeper.ts";
@@ -26,6 +28,9 @@ export interface Http2SiteOptions {
   readonly requestsMax?: number;
 }
 
+/** What a connection over TLS is known by. */
+const known: Secured = { serverName: "", policy: "", client: undefined, problem: "" };
+
 const certs = join(import.meta.dir, "../../certs");
 
 export async function startHttp2Site(
@@ -42,7 +47,14 @@ export async function startHttp2Site(
     http2: true,
     requestsMax: () => requestsMax,
     connectionsMax: () => 0,
-    handle: async (exchange) => handle(exchange),
+    handle(exchange) {
+      const reply = handle(exchange);
+      if (!(reply instanceof Promise)) return exchange.reply(reply);
+      reply.then(
+        (late) => exchange.reply(late),
+        (error: unknown) => exchange.fault(error),
+      );
+    },
     ended: (exchange, ending) => endings.push({ exchange, ending }),
     failed: (error) => faults.push(error),
     log: (_level, _target, text) => log.push(text),
@@ -51,6 +63,7 @@ export async function startHttp2Site(
     options,
     sweeper: new Sweeper(sweepMs),
     connections: new Set<ClientConnection>(),
+    refusals: new Refusals(),
     port: 0,
     draining: false,
     gone(connection) {
@@ -61,8 +74,9 @@ export async function startHttp2Site(
   interface Data {
     events: SocketEvents;
   }
+  const secured = tls ? known : undefined;
   const accept = (socket: Bun.Socket<Data>) => {
-    const connection = acceptHttp2(socket, "127.0.0.1", site, (events) => (socket.data = { events }), tls);
+    const connection = acceptHttp2(socket, "127.0.0.1", site, (events) => (socket.data = { events }), secured);
     site.connections.add(connection);
     site.sweeper.add(connection);
   };

@@ -1,6 +1,6 @@
 /** An Exchange made of plain values, and a small Bun.serve that answers with what a handler returns for it. */
 import type { Body } from "../../src/data/body.ts";
-import { Exchange, type FieldVisitor, type HttpVersion, type OwnReply } from "../../src/data/exchange.ts";
+import { Exchange, type FieldVisitor, type HttpVersion, type OwnReply, type Reply } from "../../src/data/exchange.ts";
 
 export interface PlainRequest {
   readonly method?: string;
@@ -42,6 +42,17 @@ export class PlainExchange extends Exchange {
   }
 
   onClientGone(): void {}
+
+  /** what {@link reply} was given */
+  replied: Reply | undefined;
+
+  reply(reply: Reply | undefined): void {
+    this.replied = reply;
+  }
+
+  fault(error: unknown): void {
+    throw error;
+  }
 
   acceptWebSocket(): boolean {
     return false;

@@ -4,9 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { settle, type Settings, type WrittenSettings } from "../../src/config/settings.ts";
 import { start, type Running } from "../../src/control/control.ts";
+import { startTlsTunnel } from "./tls-tunnel.ts";
 
 export interface TestProxy extends AsyncDisposable {
+  /** of the plain listener; with `ARALEZ_TLS=1` of a tunnel to the TLS listener */
   readonly port: number;
+  /** of the plain listener, always */
+  readonly plainPort: number;
+  /** of the TLS listener; 0 without one */
+  readonly tlsPort: number;
   readonly url: string;
   readonly folder: string;
   readonly running: Running;
@@ -26,6 +32,9 @@ const [listener_engine, upstream_engine] = (process.env.ARALEZ_ENGINES ?? "auto/
 ];
 const engines = { listener_engine, upstream_engine };
 
+/** `ARALEZ_TLS=1`: the tests speak to the TLS port, through a tunnel that does the TLS for them. */
+export const overTls = process.env.ARALEZ_TLS === "1";
+
 /** Starts a proxy with these rules. @param settings over the defaults of the tests: quick health checks, log in a file */
 export async function startProxy(rules: string, settings: Partial<WrittenSettings> = {}): Promise<TestProxy> {
   const folder = mkdtempSync(join(tmpdir(), "aralez-test-"));
@@ -39,6 +48,7 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
       hc_interval: 0.2,
       log_level: "debug",
       ...engines,
+      ...(overTls && { proxy_address_tls: { hostname: "127.0.0.1", port: 0 }, proxy_configs: folder }),
       log_file: { path: logFile, sizeMiB: 0, keep: 1, compress: false },
       ...settings,
     },
@@ -51,10 +61,15 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
-  const url = running.listeners[0]!.url;
+  const urlOf = (name: string) => running.listeners.find((listener) => listener.name === name)?.url;
+  const tlsPort = Number(new URL(urlOf("https") ?? "https://127.0.0.1:0").port);
+  const tunnel = overTls ? startTlsTunnel(tlsPort) : undefined;
+  const url = tunnel ? `http://127.0.0.1:${tunnel.port}` : urlOf("http")!;
   const log = () => (existsSync(logFile) ? readFileSync(logFile, "utf8") : "");
   return {
     port: Number(new URL(url).port),
+    plainPort: Number(new URL(urlOf("http")!).port),
+    tlsPort,
     url,
     folder,
     running,
@@ -74,10 +89,16 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
         `a log line like ${pattern}; the log:\n${log()}`,
       ),
     async [Symbol.asyncDispose]() {
+      tunnel?.close();
       await running.stop(0);
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** The same with health checks that a busy machine passes as well: for tests about something else. */
+export function startPatientProxy(rules: string, settings: Partial<WrittenSettings> = {}): Promise<TestProxy> {
+  return startProxy(rules, { hc_interval: 5, ...settings });
 }
 
 /** Waits for a fact. @throws when it has not come after 15 s */

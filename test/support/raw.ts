@@ -16,8 +16,17 @@ export interface RawAnswer {
  * @param port of 127.0.0.1
  */
 export function raw(port: number, bytes: string | Uint8Array, waitMs = 10_000): Promise<RawAnswer> {
+  return rawOn(net.connect(port, "127.0.0.1"), "connect", bytes, waitMs);
+}
+
+/** The same on a socket of any kind. @param opened the event that says it can be written to */
+export function rawOn(
+  socket: net.Socket,
+  opened: "connect" | "secureConnect",
+  bytes: string | Uint8Array,
+  waitMs = 10_000,
+): Promise<RawAnswer> {
   return new Promise((resolve, reject) => {
-    const socket = net.connect(port, "127.0.0.1");
     let received = Buffer.alloc(0);
     const timer = setTimeout(() => finish("open"), waitMs);
     const finish = (ended: RawAnswer["ended"]) => {
@@ -25,7 +34,7 @@ export function raw(port: number, bytes: string | Uint8Array, waitMs = 10_000): 
       socket.destroy();
       resolve(read(received, ended));
     };
-    socket.on("connect", () => socket.write(bytes));
+    socket.on(opened, () => socket.write(bytes));
     socket.on("data", (data) => {
       received = Buffer.concat([received, data as Buffer]);
       if (complete(received, typeof bytes === "string" && bytes.startsWith("HEAD "))) finish("open");

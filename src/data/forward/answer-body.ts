@@ -1,7 +1,11 @@
 /** The body of an answer on a connection of ours: pushed as it arrives; pausing it pauses the connection. */
+import { releasedBytesMin } from "../../lib/limits.ts";
+import { release } from "../../lib/release.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
 import { Failure } from "../failure.ts";
 import { ChunkedReader } from "../wire/chunked.ts";
+import { feedJoined } from "../wire/joined-chunks.ts";
+import type { Output } from "../wire/output.ts";
 import type { UpstreamConnection } from "./upstream-connection.ts";
 
 export class AnswerBody implements Body {
@@ -13,16 +17,17 @@ export class AnswerBody implements Body {
   #remaining: number;
   #chunks: ChunkedReader | undefined;
   #over = false;
-  #heardMs = performance.now();
+  #heardMs: number;
 
   constructor(
     readonly connection: UpstreamConnection,
     readonly kind: "length" | "chunked" | "close",
     readonly length: number,
     readonly silenceMs: number,
-    readonly onEnd: () => void,
+    nowMs: number,
   ) {
     this.#remaining = length;
+    this.#heardMs = nowMs;
     if (kind === "chunked") this.#chunks = new ChunkedReader();
   }
 
@@ -34,8 +39,28 @@ export class AnswerBody implements Body {
 
   start(sink: BodySink): void {
     this.#sink = sink;
-    // What came before there was a sink may have stopped the connection.
-    this.resume();
+    // What came before there was a sink has stopped the connection.
+    if (this.#stopped) return this.resume();
+    this.#paused = false;
+    this.feed();
+  }
+
+  /**
+   * Copies the whole body, instead of {@link start}, where all of it is here already and fits.
+   * @returns false when it must be started
+   */
+  copyTo(out: Output): boolean {
+    const { input, at } = this.connection;
+    const end = at + this.length;
+    if (this.kind !== "length" || !input || input.length < end || this.length > out.room) return false;
+    out.copy(input, at, end);
+    const { length } = input;
+    this.connection.consumed(end, length);
+    // Whoever copies the body has copied the head before.
+    if (end === length && length >= releasedBytesMin) release(input);
+    this.#over = true;
+    this.connection.finish();
+    return true;
   }
 
   resume(): void {
@@ -83,8 +108,8 @@ export class AnswerBody implements Body {
 
   /** Takes what the connection has read. */
   feed(): void {
-    this.#heardMs = performance.now();
     const { connection } = this;
+    this.#heardMs = Math.max(this.#heardMs, connection.heardMs);
     while (!this.#paused && !this.#over && connection.input) {
       const { input, at } = connection;
       if (this.kind === "chunked") this.#feedChunks(input, at);
@@ -106,7 +131,7 @@ export class AnswerBody implements Body {
   #feedChunks(input: Buffer, at: number): void {
     const reader = this.#chunks!;
     const { length } = input;
-    const to = reader.feed(input, at, length, { data: (bytes) => (this.#push(bytes), !this.#paused) });
+    const to = feedJoined(reader, input, at, length, { data: (bytes) => (this.#push(bytes), !this.#paused) });
     this.connection.consumed(to, length);
     if (reader.error)
       return this.connection.fail(
@@ -124,7 +149,7 @@ export class AnswerBody implements Body {
     this.#over = true;
     if (this.#stopped) this.connection.transport.resume();
     // The connection first: what the sink does next may want it.
-    this.onEnd();
+    this.connection.finish();
     this.#sink!.end(trailers);
   }
 }

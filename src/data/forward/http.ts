@@ -5,7 +5,7 @@ import { collectedBodyBytesMax, detectWaitMs, knockAfterMs } from "../../lib/lim
 import { SilenceTimer } from "../../lib/silence-timer.ts";
 import type { Body } from "../body.ts";
 import type { Answer, FieldVisitor } from "../exchange.ts";
-import { Failure, type FailureCode } from "../failure.ts";
+import { asFailure, Failure, type FailureCode } from "../failure.ts";
 import { bracketed, fieldsToUpstream, hostToUpstream, targetToUpstream } from "../headers/to-upstream.ts";
 import type { Trust } from "../routing/table.ts";
 import { wireOf, type Member } from "../upstream/pool.ts";
@@ -31,7 +31,14 @@ export class FetchForwarder implements Forwarder {
 
   constructor(readonly options: FetchForwarderOptions) {}
 
-  async forward(attempt: Attempt): Promise<Answer> {
+  forward(attempt: Attempt): void {
+    this.#ask(attempt).then(
+      (answer) => attempt.answered(answer, performance.now()),
+      (error: unknown) => attempt.failed(asFailure(error, attempt.member.endpoint.name)),
+    );
+  }
+
+  async #ask(attempt: Attempt): Promise<Answer> {
     const { exchange, route, member } = attempt;
     if (!sendable.has(exchange.method))
       throw new Failure("unsupported", `the fetch engine cannot send the method ${exchange.method}`);
@@ -53,6 +60,8 @@ export class FetchForwarder implements Forwarder {
     const fields = fieldsToUpstream(exchange, route, this.options.loopMark);
     fields.push(["Host", hostToUpstream(exchange, route, member.endpoint.name)]);
     const call = new Call(attempt);
+    if (attempt.body && (exchange.method === "GET" || exchange.method === "HEAD"))
+      throw new Failure("unsupported", `the fetch engine cannot send a ${exchange.method} with a body`);
     const init: FetchInit = {
       method: exchange.method,
       redirect: "manual",

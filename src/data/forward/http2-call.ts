@@ -1,8 +1,8 @@
 /** One request on a stream of an upstream's HTTP/2 connection, and the wait for its answer. */
 import { interimAnswersMax } from "../../lib/limits.ts";
 import { passableTrailers } from "../../lib/fields.ts";
-import type { Body, FieldLine } from "../body.ts";
-import type { Answer } from "../exchange.ts";
+import type { Body, BodySink, FieldLine } from "../body.ts";
+import type { Underway } from "../exchange.ts";
 import { Failure } from "../failure.ts";
 import { isGrpc } from "../grpc.ts";
 import type { FieldList } from "../wire/http2/field-list.ts";
@@ -15,7 +15,12 @@ import type { Attempt } from "./forwarder.ts";
 import { encodeRequest } from "./http2-request.ts";
 import { SocketAnswer } from "./upstream-connection.ts";
 
-export class Http2Call implements StreamUser {
+export interface CallOwner {
+  /** The attempt is to hear it, or to be repeated. */
+  failed(attempt: Attempt, failure: Failure): void;
+}
+
+export class Http2Call implements StreamUser, BodySink, Underway {
   #upload: Body | undefined;
   #body: IncomingBody | undefined;
   /** of the request; 0 while it is on its way */
@@ -31,8 +36,8 @@ export class Http2Call implements StreamUser {
     readonly name: string,
     readonly stream: Stream,
     readonly attempt: Attempt,
-    private readonly onAnswer: (answer: Answer) => void,
-    private readonly onFailure: (failure: Failure) => void,
+    /** hears that there is no answer */
+    private readonly owner: CallOwner,
   ) {
     this.#grpc = isGrpc(attempt.exchange.field("content-type"));
     stream.user = this;
@@ -46,17 +51,29 @@ export class Http2Call implements StreamUser {
     if (!encoder) return this.#fail(new Failure("refused_stream", `${this.name}: the connection is going away`));
     encodeRequest(encoder, attempt, loopMark, secure);
     stream.sendHead(!body);
-    attempt.exchange.onClientGone(() => this.abandon(new Failure("client_gone", "the client left")));
+    attempt.exchange.attend(this);
     if (!body || this.#over) return this.#sent();
     this.#upload = body;
-    body.start({
-      write: (chunk) => stream.write(chunk),
-      end: (trailers) => {
-        stream.end(trailers && passableTrailers(trailers));
-        this.#sent();
-      },
-      fail: (failure) => this.abandon(failure),
-    });
+    body.start(this);
+  }
+
+  clientGone(): void {
+    if (!this.#settled) this.abandon(new Failure("client_gone", "the client left"));
+  }
+
+  // As the sink of the request's body.
+
+  write(chunk: Uint8Array): boolean {
+    return this.stream.write(chunk);
+  }
+
+  end(trailers?: readonly FieldLine[]): void {
+    this.stream.end(trailers && passableTrailers(trailers, this.attempt.route.requestEdits.drop));
+    this.#sent();
+  }
+
+  fail(failure: Failure): void {
+    this.abandon(failure);
   }
 
   /** The exchange is over before its time. */
@@ -85,7 +102,7 @@ export class Http2Call implements StreamUser {
     if (!ended && !bodiless) this.#body = new IncomingBody(this.stream, head.contentLength, () => this.#unwanted());
     this.#silenceMs = this.#silenceOf(head);
     this.#settled = true;
-    this.onAnswer(new SocketAnswer(head, this.#body));
+    this.attempt.answered(new SocketAnswer(head, this.#body), performance.now());
   }
 
   data(bytes: Buffer, start: number, end: number): void {
@@ -98,6 +115,7 @@ export class Http2Call implements StreamUser {
     if (this.#sentMs === 0) this.#stopUpload();
     if (!this.stream.closed) this.stream.reset(NO_ERROR);
     this.#over = true;
+    this.attempt.exchange.attend(undefined);
     this.#body?.end(trailers);
   }
 
@@ -157,9 +175,11 @@ export class Http2Call implements StreamUser {
     if (this.#over) return;
     this.#over = true;
     this.#stopUpload();
-    if (this.#settled) this.#body?.fail(failure);
-    else this.onFailure(failure);
+    this.attempt.exchange.attend(undefined);
+    const settled = this.#settled;
     this.#settled = true;
+    if (settled) this.#body?.fail(failure);
+    else this.owner.failed(this.attempt, failure);
   }
 
   #failureOf(code: number, byPeer: boolean, why: string): Failure {

@@ -1,7 +1,6 @@
 /** One HTTP/2 connection to an upstream, as the pool sees it: how much room it has, and who waits for its greeting. */
 import { http2StreamWindow } from "../../lib/limits.ts";
 import type { Swept } from "../../lib/sweeper.ts";
-import type { Answer } from "../exchange.ts";
 import type { Failure } from "../failure.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { Http2Connection, type Http2Owner, type Http2Timeouts } from "../wire/http2/connection.ts";
@@ -10,7 +9,7 @@ import type { OwnSettings } from "../wire/http2/settings.ts";
 import type { Transport } from "../wire/transport.ts";
 import { answerHeadBytesMax, http2UpstreamFrameBytes, http2UpstreamHeaderMs } from "../../lib/limits.ts";
 import type { Attempt } from "./forwarder.ts";
-import { Http2Call } from "./http2-call.ts";
+import { Http2Call, type CallOwner } from "./http2-call.ts";
 
 const settings: OwnSettings = [
   [h2.ENABLE_PUSH, 0],
@@ -25,9 +24,11 @@ export interface Http2Pool {
   /** it takes no new requests any more */
   leaving(connection: Http2Upstream): void;
   gone(connection: Http2Upstream): void;
+  /** There is no answer: the attempt is to hear it, or to be repeated. */
+  failed(connection: Http2Upstream, attempt: Attempt, failure: Failure): void;
 }
 
-export class Http2Upstream implements Http2Owner, SocketEvents, Swept {
+export class Http2Upstream implements Http2Owner, CallOwner, SocketEvents, Swept {
   readonly role = "client";
   readonly listBytesMax = answerHeadBytesMax;
   /** requests sent, ever */
@@ -54,12 +55,14 @@ export class Http2Upstream implements Http2Owner, SocketEvents, Swept {
     return this.#wire.active;
   }
 
-  /** Sends a request; only where there {@link hasRoom}. @throws Failure */
-  exchange(attempt: Attempt): Promise<Answer> {
+  /** Sends a request, only where there {@link hasRoom}; the attempt hears what comes of it. */
+  exchange(attempt: Attempt): void {
     this.served++;
-    return new Promise((resolve, reject: (failure: Failure) => void) => {
-      new Http2Call(this.name, this.#wire.open(), attempt, resolve, reject).send(this.pool.loopMark, this.secure);
-    });
+    new Http2Call(this.name, this.#wire.open(), attempt, this).send(this.pool.loopMark, this.secure);
+  }
+
+  failed(attempt: Attempt, failure: Failure): void {
+    this.pool.failed(this, attempt, failure);
   }
 
   /** Ends when its streams have. */

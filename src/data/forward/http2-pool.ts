@@ -4,8 +4,8 @@
  */
 import { sweepMs } from "../../lib/limits.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
-import type { Answer } from "../exchange.ts";
-import { Failure } from "../failure.ts";
+import type { Underway } from "../exchange.ts";
+import { asFailure, Failure } from "../failure.ts";
 import type { Trust } from "../routing/table.ts";
 import { wireOf } from "../upstream/pool.ts";
 import type { Endpoint } from "../upstream/endpoint.ts";
@@ -37,34 +37,36 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
   readonly #sites = new Map<string, Site>();
   readonly #sweeper = new Sweeper(sweepMs);
   readonly #all = new Set<Http2Upstream>();
+  /** attempts that were made a second time already */
+  readonly #repeated = new WeakSet<Attempt>();
 
   constructor(readonly options: Http2ForwarderOptions) {
     this.loopMark = options.loopMark;
   }
 
-  async forward(attempt: Attempt): Promise<Answer> {
+  forward(attempt: Attempt): void {
+    const { member } = attempt;
+    if (member.protocol !== "auto" || member.endpoint.wire !== undefined) return this.#send(attempt);
+    settleWire(member).then(
+      () => this.#send(attempt),
+      (error: unknown) => attempt.failed(asFailure(error, member.endpoint.name)),
+    );
+  }
+
+  #send(attempt: Attempt): void {
     const { member, route } = attempt;
     const { endpoint } = member;
-    if (member.protocol === "auto" && endpoint.wire === undefined) await settleWire(member);
     const trust = wireOf(member) === "h2c" ? undefined : route.trust;
     if (trust && !trust.verify) warnUnverified(endpoint, this.options.log);
     const key = trust ? `${endpoint.name} ${trustKey(trust)}` : `${endpoint.name} `;
-    const { connectMs } = route.timeouts;
-    let connection: Http2Upstream | undefined;
-    // Asked again behind each wait, and used at once: others were waiting for the same room.
-    while (!(connection = this.#roomIn(key))) await this.#opened(key, endpoint, trust, connectMs);
-    const reused = connection.served > 0;
-    try {
-      return await connection.exchange(attempt);
-    } catch (error) {
-      // What the server has not looked at may go there again; what it dropped with its connection, if it may be repeated.
-      const { code } = error as Failure;
-      const unseen = code === "refused_stream";
-      const again = unseen || (code === "early_reset" && reused) ? attempt.again(unseen) : undefined;
-      if (!again) throw error;
-      while (!(connection = this.#roomIn(key))) await this.#opened(key, endpoint, trust, connectMs);
-      return connection.exchange({ ...attempt, body: again.body });
-    }
+    const connection = this.#roomIn(key);
+    // Used at once: others may be waiting for the same room.
+    if (connection) return connection.exchange(attempt);
+    const wait = new Wait(attempt);
+    this.#opened(key, endpoint, trust, route.timeouts.connectMs).then(
+      () => wait.end() && this.#send(attempt),
+      (error: unknown) => wait.end() && attempt.failed(asFailure(error, endpoint.name)),
+    );
   }
 
   sweep(inUse: ReadonlySet<string>): void {
@@ -80,6 +82,15 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
   }
 
   // As the pool of its connections.
+
+  failed(connection: Http2Upstream, attempt: Attempt, failure: Failure): void {
+    // What the server has not looked at may go there again; what it dropped with its connection, if it may be repeated.
+    const unseen = failure.code === "refused_stream";
+    const may = !this.#repeated.has(attempt) && (unseen || (failure.code === "early_reset" && connection.served > 1));
+    if (!may || !attempt.again(unseen)) return attempt.failed(failure);
+    this.#repeated.add(attempt);
+    this.#send(attempt);
+  }
 
   keepaliveMs(): number {
     return this.options.keepaliveMs();
@@ -141,6 +152,27 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     this.#sweeper.add(connection);
     await greeted(connection, connectMs === 0 ? 0 : Math.max(1, connectMs - (performance.now() - begunMs)));
     site.open.push(connection);
+  }
+}
+
+/** An attempt until there is a connection for it. */
+class Wait implements Underway {
+  #over = false;
+
+  constructor(readonly attempt: Attempt) {
+    attempt.exchange.attend(this);
+  }
+
+  clientGone(): void {
+    if (this.end()) this.attempt.failed(new Failure("client_gone", "the client left"));
+  }
+
+  /** @returns false when it is over already */
+  end(): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    this.attempt.exchange.attend(undefined);
+    return true;
   }
 }
 

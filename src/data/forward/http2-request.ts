@@ -1,20 +1,11 @@
 /** The head of a request to an HTTP/2 upstream: pseudo-fields, the client's own lines as bytes, then what we add. */
-import { hopByHop, nominatedBy } from "../../lib/fields.ts";
-import {
-  dropped,
-  fieldsToUpstream,
-  hostToUpstream,
-  rewritten,
-  saidOfClient,
-  targetToUpstream,
-} from "../headers/to-upstream.ts";
+import { fieldsToUpstream, hostToUpstream, saidOfClient, targetToUpstream } from "../headers/to-upstream.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Route } from "../routing/table.ts";
-import { ByteNames } from "../wire/byte-names.ts";
 import type { HpackEncoder } from "../wire/http2/hpack-encoder.ts";
 import type { RequestHead } from "../wire/request-head.ts";
 import type { Attempt } from "./forwarder.ts";
-import type { RawExchange } from "./request-writer.ts";
+import { dropsFor, isOdd, nominatedIn, type RawExchange } from "./request-writer.ts";
 
 /** @param secure the upstream's connection is TLS */
 export function encodeRequest(encoder: HpackEncoder, attempt: Attempt, loopMark: string, secure: boolean): void {
@@ -23,10 +14,11 @@ export function encodeRequest(encoder: HpackEncoder, attempt: Attempt, loopMark:
   encoder.text(":method", exchange.method);
   encoder.text(":scheme", secure ? "https" : "http");
   encoder.text(":authority", hostToUpstream(exchange, route, member.endpoint.name));
-  if (head && !route.stripPrefix && head.pathStart >= 0) encoder.path(head.bytes, head.pathStart, head.pathEnd);
+  if (head && !route.stripPrefix && !route.cutsTokens && head.pathStart >= 0)
+    encoder.path(head.bytes, head.pathStart, head.pathEnd);
   else encoder.text(":path", targetToUpstream(exchange, route));
   if (head) {
-    encodeLines(encoder, exchange, head, route);
+    encodeLines(encoder, exchange as RawExchange, head, route);
     encodeAdded(encoder, exchange as RawExchange, route, loopMark);
     if (head.teTrailers) encoder.text("te", "trailers");
   } else for (const [name, value] of fieldsToUpstream(exchange, route, loopMark)) encoder.text(name, value);
@@ -55,7 +47,8 @@ const addedBefore = new WeakMap<object, Added>();
 function encodeAdded(encoder: HpackEncoder, exchange: RawExchange, route: Route, loopMark: string): void {
   const { authority, connection } = exchange;
   let added = addedBefore.get(connection);
-  if (exchange.trusted || exchange.field("cdn-loop") !== undefined) added = layOut(exchange, route, loopMark);
+  if (exchange.trusted || exchange.method === "OPTIONS" || exchange.field("cdn-loop") !== undefined)
+    added = layOut(exchange, route, loopMark);
   else if (added?.route !== route || added.authority !== authority) {
     added = layOut(exchange, route, loopMark);
     addedBefore.set(connection, added);
@@ -79,24 +72,15 @@ function layOut(exchange: Exchange, route: Route, loopMark: string): Added {
   return { authority: exchange.authority, route, bytes, offsets, idLine };
 }
 
-const dropsOf = new WeakMap<Route, ByteNames>();
-
-function encodeLines(encoder: HpackEncoder, exchange: Exchange, head: RequestHead, route: Route): void {
-  let drops = dropsOf.get(route);
-  if (!drops) {
-    drops = new ByteNames([...hopByHop, ...rewritten, ...dropped, ...route.requestEdits.drop]);
-    dropsOf.set(route, drops);
-  }
-  const nominated = head.nominates ? nominatedBy(exchange.field("connection")) : undefined;
-  const { bytes, lines, count, hasUnderscore, sensitive } = head;
+function encodeLines(encoder: HpackEncoder, exchange: RawExchange, head: RequestHead, route: Route): void {
+  const drops = dropsFor(exchange, route.requestEdits);
+  const nominated = nominatedIn(exchange, head);
+  const { bytes, lines, count, hostLine, hasUnderscore, sensitive } = head;
   for (let line = 0; line < count; line++) {
     const start = lines[line * 4]!;
     const end = lines[line * 4 + 1]!;
-    if (drops.has(bytes, start, end)) continue;
-    if (hasUnderscore || nominated || (end - start === 9 && !exchange.trusted)) {
-      const name = bytes.toString("latin1", start, end).toLowerCase();
-      if (name.includes("_") || nominated?.has(name) || (name === "forwarded" && !exchange.trusted)) continue;
-    }
+    if (line === hostLine || drops.has(bytes, start, end)) continue;
+    if ((hasUnderscore || nominated) && isOdd(bytes, start, end, nominated)) continue;
     encoder.field(bytes, start, end, lines[line * 4 + 2]!, lines[line * 4 + 3]!, sensitive?.has(line));
   }
 }

@@ -37,6 +37,11 @@ export class KeptBody {
     return this.#ended !== undefined;
   }
 
+  /** Nothing of it was asked for yet, and its sender waits to be asked. */
+  get expectsContinue(): boolean {
+    return !this.#started && this.source.expectsContinue === true;
+  }
+
   /** A body for one try; the one before it gets nothing any more. */
   attempt(): Body {
     return (this.#current = new AttemptBody(this));
@@ -113,6 +118,10 @@ class AttemptBody implements Body {
 
   get length(): number {
     return this.kept.length;
+  }
+
+  get expectsContinue(): boolean {
+    return this.kept.expectsContinue;
   }
 
   get wants(): boolean {

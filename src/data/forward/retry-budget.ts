@@ -31,11 +31,12 @@ export class RetryBudget {
 
   #advance(nowMs: number): void {
     const second = Math.floor(nowMs / 1000);
+    if (second <= this.#second) return;
     for (let i = Math.max(this.#second + 1, second - windowSeconds + 1); i <= second; i++) {
       this.#requests[i % windowSeconds] = 0;
       this.#retries[i % windowSeconds] = 0;
     }
-    if (second > this.#second) this.#second = second;
+    this.#second = second;
   }
 }
 

@@ -3,8 +3,7 @@ import { names } from "../../lib/resolve.ts";
 import { describe } from "../../lib/cause.ts";
 import { surplusIdleMs, sweepMs } from "../../lib/limits.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
-import type { Answer } from "../exchange.ts";
-import { Failure } from "../failure.ts";
+import { asFailure, Failure } from "../failure.ts";
 import type { Trust } from "../routing/table.ts";
 import { wireOf } from "../upstream/pool.ts";
 import type { Endpoint } from "../upstream/endpoint.ts";
@@ -12,7 +11,7 @@ import { dial, type DialedSocket, type SocketEvents } from "../wire/dial.ts";
 import { settleWire } from "./http.ts";
 import { tlsOf, trustKey, warnUnverified } from "./trust.ts";
 import type { Attempt, Forwarder } from "./forwarder.ts";
-import { UpstreamConnection } from "./upstream-connection.ts";
+import { UpstreamConnection, type ConnectionOwner } from "./upstream-connection.ts";
 
 export interface SocketForwarderOptions {
   /** for upstreams that speak HTTP/2 */
@@ -27,13 +26,41 @@ export interface SocketForwarderOptions {
 }
 
 /** Connections to one endpoint under one trust. */
-interface Site {
-  /** LIFO: the newest first, so that the others age */
-  readonly idle: UpstreamConnection[];
+class Site implements ConnectionOwner {
+  /** LIFO: the newest last, so that the others age */
+  readonly kept: UpstreamConnection[] = [];
+  /** busy and idle */
+  open = 0;
+  /** no route uses its trust any more */
+  retired = false;
+
+  constructor(
+    readonly forwarder: SocketForwarder,
+    readonly endpoint: Endpoint,
+    /** undefined = not over TLS */
+    readonly trust: Trust | undefined,
+  ) {}
+
+  idle(connection: UpstreamConnection): void {
+    this.forwarder.keep(this, connection);
+  }
+
+  gone(connection: UpstreamConnection): void {
+    this.forwarder.gone(this, connection);
+  }
+
+  failed(connection: UpstreamConnection, attempt: Attempt, failure: Failure): void {
+    // An origin that closes idle connections is not unhealthy: one replay on a fresh one, if the request allows it.
+    if (failure.code === "early_reset" && connection.reused && !connection.heardSome && attempt.again())
+      return void this.forwarder.fresh(this, attempt);
+    attempt.failed(failure);
+  }
 }
 
 export class SocketForwarder implements Forwarder {
-  readonly #sites = new Map<string, Site>();
+  readonly #plain = new Map<Endpoint, Site>();
+  /** by {@link trustKey}, then by endpoint */
+  readonly #trusting = new Map<string, Map<Endpoint, Site>>();
   readonly #sweeper = new Sweeper(sweepMs);
   #idle = 0;
   #open = 0;
@@ -42,82 +69,87 @@ export class SocketForwarder implements Forwarder {
 
   constructor(readonly options: SocketForwarderOptions) {}
 
-  async forward(attempt: Attempt): Promise<Answer> {
+  forward(attempt: Attempt): void {
+    const { member } = attempt;
+    if (member.protocol !== "auto" || member.endpoint.wire !== undefined) return this.#forward(attempt);
+    settleWire(member).then(
+      () => this.#forward(attempt),
+      (error: unknown) => attempt.failed(asFailure(error, member.endpoint.name)),
+    );
+  }
+
+  #forward(attempt: Attempt): void {
     const { member, route } = attempt;
     const { endpoint } = member;
-    if (member.protocol === "auto" && endpoint.wire === undefined) await settleWire(member);
     const wire = wireOf(member);
     if (wire === "h2" || wire === "h2c") {
       if (attempt.exchange.upgrade === undefined) return this.options.http2.forward(attempt);
-      throw new Failure(
-        "unsupported",
-        `${endpoint.name} speaks only HTTP/2, which cannot be used for this request yet`,
-      );
+      const why = `${endpoint.name} speaks only HTTP/2, which cannot be used for this request yet`;
+      return attempt.failed(new Failure("unsupported", why));
     }
-    const trust = wire === "https" ? route.trust : undefined;
-    if (trust && !trust.verify) warnUnverified(endpoint, this.options.log);
-    const key = trust ? `${endpoint.name} ${trustKey(trust)}` : `${endpoint.name} `;
-    const kept = this.#takeIdle(this.#site(key));
-    if (!kept) return (await this.#dial(key, endpoint, trust, route.timeouts.connectMs, attempt)).exchange(attempt);
-    try {
-      return await kept.exchange(attempt);
-    } catch (error) {
-      // An origin that closes idle connections is not unhealthy: one replay on a fresh one, if the request allows it.
-      const again = (error as Failure).code === "early_reset" && !kept.heardSome ? attempt.again() : undefined;
-      if (!again) throw error;
-      const fresh = await this.#dial(key, endpoint, trust, route.timeouts.connectMs, attempt);
-      return fresh.exchange({ ...attempt, body: again.body });
-    }
+    const site = wire === "https" ? this.#trustingSite(endpoint, route.trust) : siteIn(this.#plain, this, endpoint);
+    const connection = site.kept.pop();
+    if (!connection) return void this.fresh(site, attempt);
+    this.#idle--;
+    connection.reused = true;
+    connection.exchange(attempt, attempt.beganMs);
   }
 
   sweep(inUse: ReadonlySet<string>): void {
     this.options.http2.sweep(inUse);
-    for (const [key, site] of this.#sites) {
-      const trust = key.slice(key.indexOf(" ") + 1);
-      if (trust === "" || inUse.has(trust)) continue;
-      for (const connection of [...site.idle]) connection.shut();
-      this.#sites.delete(key);
+    for (const [key, sites] of this.#trusting) {
+      if (inUse.has(key)) continue;
+      this.#trusting.delete(key);
+      for (const site of sites.values()) {
+        site.retired = true;
+        for (const connection of [...site.kept]) connection.shut();
+      }
     }
   }
 
   close(): void {
     this.options.http2.close();
-    for (const site of this.#sites.values()) for (const connection of [...site.idle]) connection.shut();
+    for (const site of this.#sites()) for (const connection of [...site.kept]) connection.shut();
   }
 
-  #site(key: string): Site {
-    let site = this.#sites.get(key);
-    if (!site) this.#sites.set(key, (site = { idle: [] }));
-    return site;
+  *#sites(): Iterable<Site> {
+    yield* this.#plain.values();
+    for (const sites of this.#trusting.values()) yield* sites.values();
   }
 
-  #takeIdle(site: Site): UpstreamConnection | undefined {
-    const connection = site.idle.pop();
-    if (connection) this.#taken();
-    return connection;
+  #trustingSite(endpoint: Endpoint, trust: Trust): Site {
+    if (!trust.verify) warnUnverified(endpoint, this.options.log);
+    const key = trustKey(trust);
+    let sites = this.#trusting.get(key);
+    if (!sites) this.#trusting.set(key, (sites = new Map()));
+    return siteIn(sites, this, endpoint, trust);
   }
 
-  #taken(): void {
-    if (--this.#idle === 0) this.#sweeper.delete(this.#idleClock);
+  /** @internal Sends the request on a new connection. */
+  async fresh(site: Site, attempt: Attempt): Promise<void> {
+    let connection: UpstreamConnection;
+    try {
+      connection = await this.#dial(site, attempt);
+    } catch (error) {
+      attempt.exchange.attend(undefined);
+      return attempt.failed(asFailure(error, site.endpoint.name));
+    }
+    connection.exchange(attempt, performance.now());
   }
 
-  async #dial(
-    key: string,
-    endpoint: Endpoint,
-    trust: Trust | undefined,
-    connectMs: number,
-    attempt: Attempt,
-  ): Promise<UpstreamConnection> {
+  async #dial(site: Site, attempt: Attempt): Promise<UpstreamConnection> {
+    const { endpoint, trust } = site;
+    const { connectMs } = attempt.route.timeouts;
     await this.#room(connectMs);
-    this.#open++;
-    let connection: UpstreamConnection | undefined;
+    if (this.#open++ === 0) this.#sweeper.add(this.#idleClock);
+    site.open++;
     try {
       const socket = await this.#connect(endpoint, trust, connectMs, attempt);
       endpoint.heardMs = performance.now();
-      connection = new UpstreamConnection(
+      const connection = new UpstreamConnection(
         endpoint.name,
         socket,
-        { idle: (it) => this.#keep(key, it), gone: (it) => this.#gone(key, it) },
+        site,
         this.options.loopMark,
         (events) => (socket.data.events = events),
       );
@@ -125,10 +157,15 @@ export class SocketForwarder implements Forwarder {
       this.#sweeper.add(connection);
       return connection;
     } catch (error) {
-      this.#open--;
-      this.#waiting.shift()?.();
+      this.#left(site);
       throw error;
     }
+  }
+
+  #left(site: Site): void {
+    site.open--;
+    if (--this.#open === 0) this.#sweeper.delete(this.#idleClock);
+    this.#waiting.shift()?.();
   }
 
   /** All addresses of the endpoint's name are tried, within `connectMs` together. */
@@ -140,7 +177,7 @@ export class SocketForwarder implements Forwarder {
   ): Promise<DialedSocket> {
     const { address, name } = endpoint;
     const gone = new AbortController();
-    attempt.exchange.onClientGone(() => gone.abort());
+    attempt.exchange.attend({ clientGone: () => gone.abort() });
     const options = { ...(trust && { tls: tlsOf(trust) }), signal: gone.signal, events: deaf };
     if ("unix" in address) return dial({ ...options, connect: address, connectMs });
     const deadlineMs = connectMs > 0 ? performance.now() + connectMs : Infinity;
@@ -167,8 +204,8 @@ export class SocketForwarder implements Forwarder {
   async #room(connectMs: number): Promise<void> {
     const most = this.options.connectionsMax();
     if (most === 0 || this.#open < most) return;
-    for (const site of this.#sites.values()) {
-      const oldest = site.idle[0];
+    for (const site of this.#sites()) {
+      const oldest = site.kept[0];
       if (oldest) return oldest.shut();
     }
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -185,40 +222,50 @@ export class SocketForwarder implements Forwarder {
     throw new Failure("upstream_busy", `no upstream connection was free within ${connectMs / 1000} s`);
   }
 
-  /** By key: its site may have been forgotten while it was busy. */
-  #keep(key: string, connection: UpstreamConnection): void {
-    connection.idleSinceMs = performance.now();
-    this.#site(key).idle.push(connection);
-    if (this.#idle++ === 0) this.#sweeper.add(this.#idleClock);
+  /** @internal */
+  keep(site: Site, connection: UpstreamConnection): void {
+    connection.idleSinceMs = this.#sweeper.dueMs;
+    site.kept.push(connection);
+    this.#idle++;
     // Somebody waits for a place: an idle connection is one, as soon as it is closed.
-    if (this.#waiting.length > 0) connection.shut();
+    if (this.#waiting.length > 0 || site.retired) connection.shut();
   }
 
-  #gone(key: string, connection: UpstreamConnection): void {
+  /** @internal */
+  gone(site: Site, connection: UpstreamConnection): void {
     this.#sweeper.delete(connection);
-    this.#open--;
-    const idle = this.#sites.get(key)?.idle ?? [];
-    const at = idle.indexOf(connection);
+    const at = site.kept.lastIndexOf(connection);
     if (at >= 0) {
-      idle.splice(at, 1);
-      this.#taken();
+      site.kept.splice(at, 1);
+      this.#idle--;
     }
-    this.#waiting.shift()?.();
+    this.#left(site);
   }
 
   #sweepIdle(nowMs: number): void {
     const keepMs = this.options.keepaliveMs();
     const most = this.options.idleMax();
-    for (const [key, site] of this.#sites) {
-      if (site.idle.length === 0) this.#sites.delete(key);
+    for (const site of this.#sites()) {
       // The oldest stand first.
-      for (const connection of [...site.idle]) {
+      for (const connection of [...site.kept]) {
         const ageMs = nowMs - connection.idleSinceMs;
         const allowedMs = Math.min(this.#idle > most ? surplusIdleMs : keepMs, connection.keepAliveMs);
         if (ageMs > allowedMs) connection.shut();
       }
+      if (site.open === 0) this.#forget(site);
     }
   }
+
+  #forget({ endpoint, trust }: Site): void {
+    if (!trust) return void this.#plain.delete(endpoint);
+    this.#trusting.get(trustKey(trust))?.delete(endpoint);
+  }
+}
+
+function siteIn(sites: Map<Endpoint, Site>, forwarder: SocketForwarder, endpoint: Endpoint, trust?: Trust): Site {
+  let site = sites.get(endpoint);
+  if (!site) sites.set(endpoint, (site = new Site(forwarder, endpoint, trust)));
+  return site;
 }
 
 /** Until the connection is put in place. */

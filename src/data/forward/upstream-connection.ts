@@ -1,10 +1,11 @@
 /** One HTTP/1.1 connection to an upstream: sends a request at a time and reads its answer, strictly. */
-import { answerHeadBytesMax, fieldLinesMax, interimAnswersMax } from "../../lib/limits.ts";
+import { answerHeadBytesMax, continueWaitMs, fieldLinesMax, interimAnswersMax } from "../../lib/limits.ts";
 import { trailerLines } from "../../lib/fields.ts";
 import type { Swept } from "../../lib/sweeper.ts";
-import type { Body } from "../body.ts";
-import type { Answer, FieldVisitor, Tunnel } from "../exchange.ts";
+import type { Body, BodySink, FieldLine } from "../body.ts";
+import type { Answer, FieldVisitor, Tunnel, Underway } from "../exchange.ts";
 import { Failure } from "../failure.ts";
+import type { Timeouts } from "../routing/table.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { Output } from "../wire/output.ts";
 import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
@@ -19,23 +20,44 @@ export interface ConnectionOwner {
   /** it can take another request */
   idle(connection: UpstreamConnection): void;
   gone(connection: UpstreamConnection): void;
+  /** The exchange ended without an answer; the connection is closed. The attempt is to hear it, or to be repeated. */
+  failed(connection: UpstreamConnection, attempt: Attempt, failure: Failure): void;
 }
 
 const limits = { headBytesMax: answerHeadBytesMax, linesMax: fieldLinesMax };
 
-export class UpstreamConnection implements SocketEvents, Swept {
+export class UpstreamConnection implements SocketEvents, Swept, Underway {
   readonly out: Output;
   idleSinceMs = 0;
   /** an upstream's `Keep-Alive: timeout=`, in ms; Infinity without */
   keepAliveMs = Infinity;
   closed = false;
-  #input: Buffer | undefined;
-  #at = 0;
+  /** it has carried another exchange before */
+  reused = false;
+  /** the answer of the exchange under way has begun */
+  heardSome = false;
+  /** when the peer last took or gave something, by performance.now() */
+  heardMs = 0;
+  /** @internal unread bytes of the input, from {@link at} on; the body takes from them */
+  input: Buffer | undefined;
+  /** @internal */
+  at = 0;
   #scanned = 0;
   #head = new ResponseHead();
-  #call: Call | undefined;
+  /** the exchange under way, until its answer is read to the end */
+  #attempt: Attempt | undefined;
+  /** its final head has not come yet */
+  #waiting = false;
+  /** interim answers of the exchange under way */
+  #interim = 0;
+  /** the request was sent to its end */
+  #sent = false;
+  #sentMs = 0;
+  #upload: Upload | undefined;
+  /** the body waits for the upstream's 100 */
+  #holding = false;
+  #answer: SocketAnswer | undefined;
   #body: AnswerBody | undefined;
-  #heardSome = false;
   /** the peer sends no more: this connection is not for another exchange */
   #peerFinished = false;
 
@@ -50,31 +72,43 @@ export class UpstreamConnection implements SocketEvents, Swept {
     this.out = new Output(transport);
   }
 
-  /** Sends a request. @throws Failure; the connection is then closed */
-  exchange(attempt: Attempt): Promise<Answer> {
-    this.#heardSome = false;
-    return new Promise((resolve, reject) => {
-      const call = (this.#call = new Call(this, attempt, resolve, reject));
-      attempt.exchange.onClientGone(() => this.abandon(call, new Failure("client_gone", "the client left")));
-      // The client may have left already.
-      if (this.#call === call) call.send();
-    });
+  /** Sends a request; the attempt hears what comes of it. After a failure the connection is closed. */
+  exchange(attempt: Attempt, nowMs: number): void {
+    this.#attempt = attempt;
+    this.#waiting = true;
+    this.#interim = 0;
+    this.#sent = false;
+    this.heardSome = false;
+    this.heardMs = nowMs;
+    attempt.exchange.attend(this);
+    // The client may have left already.
+    if (this.#attempt !== attempt) return;
+    writeRequestHead(this.out, attempt, this.loopMark);
+    if (attempt.body) {
+      this.#upload = new Upload(this, attempt.body, attempt.route.requestEdits.drop);
+      this.#holding = attempt.body.expectsContinue === true;
+      // Its first bytes go with the head.
+      if (!this.#holding) this.#upload.begin();
+    } else {
+      this.#sent = true;
+      this.#sentMs = nowMs;
+    }
+    this.out.flush();
   }
 
-  /** The exchange is over before its time: the connection is in no state for another one. */
-  abandon(call: Call, failure: Failure): void {
-    if (this.#call !== call) return;
-    this.fail(failure);
+  clientGone(): void {
+    if (this.#waiting) this.fail(new Failure("client_gone", "the client left"));
   }
 
+  /** Ends the exchange under way before its time: the connection is in no state for another one. */
   fail(failure: Failure): void {
-    const call = this.#call;
+    const attempt = this.#attempt;
+    const waiting = this.#waiting;
     const body = this.#body;
-    this.#call = undefined;
-    this.#body = undefined;
+    this.#over();
     this.shut();
     body?.fail(failure);
-    call?.fail(failure);
+    if (waiting) this.owner.failed(this, attempt!, failure);
   }
 
   shut(): void {
@@ -85,32 +119,31 @@ export class UpstreamConnection implements SocketEvents, Swept {
   }
 
   sweep(nowMs: number): void {
-    this.#call?.sweep(nowMs);
-    this.#body?.sweep(nowMs);
-  }
-
-  /** the answer of the exchange under way has begun */
-  get heardSome(): boolean {
-    return this.#heardSome;
+    if (this.#waiting) this.#sweepWaiting(nowMs, this.#attempt!.route.timeouts);
+    else this.#body?.sweep(nowMs);
   }
 
   // Events of the socket.
 
   data(chunk: Buffer): void {
-    if (!this.#call) return this.shut();
-    this.#heardSome = true;
-    this.#call.heardMs = performance.now();
-    if (this.#input) chunk = Buffer.concat([this.#input.subarray(this.#at), chunk]);
-    else this.#scanned = 0;
-    if (this.#input) this.#scanned = Math.max(0, this.#scanned - this.#at);
-    this.#input = chunk;
-    this.#at = 0;
+    if (!this.#attempt) return this.shut();
+    this.heardSome = true;
+    this.heardMs = performance.now();
+    const { input } = this;
+    if (input) {
+      chunk = Buffer.concat([input.subarray(this.at), chunk]);
+      this.#scanned = Math.max(0, this.#scanned - this.at);
+    } else this.#scanned = 0;
+    this.input = chunk;
+    this.at = 0;
     if (this.#body) this.#body.feed();
-    else this.#readHeads();
+    else this.#readHeads(chunk);
   }
 
   drain(): void {
-    if (this.out.drain()) this.#call?.resumeUpload();
+    if (!this.out.drain()) return;
+    this.heardMs = performance.now();
+    if (!this.#holding) this.#upload?.resume();
   }
 
   end(): void {
@@ -127,80 +160,88 @@ export class UpstreamConnection implements SocketEvents, Swept {
     if (this.#body?.endsWithConnection(error)) return;
     const how = error ? "reset the connection" : "closed the connection";
     if (this.#body) this.fail(new Failure("body_cut", `the answer of ${this.name} was cut: it ${how}`));
-    else if (!this.#call) this.shut();
-    else if (this.#input) this.fail(new Failure("early_reset", `${this.name} ${how} inside the head of its answer`));
+    else if (!this.#attempt) this.shut();
+    else if (this.input) this.fail(new Failure("early_reset", `${this.name} ${how} inside the head of its answer`));
     else this.fail(new Failure("early_reset", `${this.name} ${how} before it answered`));
   }
 
-  #readHeads(): void {
-    for (let interim = 0; ;) {
-      const input = this.#input!;
-      const end = findHeadEnd(input, this.#at + Math.max(0, this.#scanned));
-      if (end < 0) {
-        if (hasBareLineFeed(input, this.#at + Math.max(0, this.#scanned - 1), input.length))
-          return this.fail(new Failure("bad_answer", `${this.name}: a bare LF in the head of its answer`));
-        this.#scanned = Math.max(0, input.length - this.#at - 3);
-        if (input.length - this.#at > answerHeadBytesMax)
-          this.fail(
-            new Failure("bad_answer", `the head of ${this.name}'s answer is longer than ${answerHeadBytesMax} bytes`),
-          );
-        return;
-      }
-      const head = this.#head;
-      if (parseResponseHead(head, input, this.#at, end, limits) !== 0)
-        return this.fail(new Failure("bad_answer", `${this.name}: ${head.reason}`));
-      this.#at = end;
-      this.#scanned = 0;
-      const call = this.#call!;
-      if (head.status === 101) return this.#switch(call, head);
-      if (head.status >= 200) return this.#answered(call, head);
-      if (++interim > interimAnswersMax)
-        return this.fail(new Failure("bad_answer", `${this.name} sent more than ${interimAnswersMax} interim answers`));
-      call.attempt.exchange.interim?.(new SocketAnswer(head, undefined));
-      if (this.#at === input.length) {
-        this.#input = undefined;
-        return;
-      }
+  #sweepWaiting(nowMs: number, { firstByteMs, idleMs }: Timeouts): void {
+    if (this.#holding) {
+      // RFC 9110 10.1.1: an upstream that knows no 100 must not be waited for.
+      if (nowMs - this.heardMs > continueWaitMs) this.#goOn();
+      return;
+    }
+    if (this.#sent && this.out.queuedBytes === 0) {
+      if (firstByteMs > 0 && nowMs - this.#sentMs > firstByteMs)
+        this.fail(new Failure("first_byte_timeout", `${this.name} did not answer within ${firstByteMs / 1000} s`));
+    } else if (idleMs > 0 && this.out.queuedBytes > 0 && nowMs - this.heardMs > idleMs) {
+      this.fail(new Failure("first_byte_timeout", `${this.name} took nothing of the request for ${idleMs / 1000} s`));
     }
   }
 
-  #answered(call: Call, head: ResponseHead): void {
-    const kind = head.bodyKind(call.attempt.exchange.method);
-    if (kind === "none") {
-      // The head goes with its answer; this connection may be in use again before it is written.
-      this.#head = new ResponseHead();
-      this.#finish(call, head);
-      call.resolve(new SocketAnswer(head, undefined));
-      return;
+  #goOn(): void {
+    this.#holding = false;
+    this.#upload!.begin();
+    this.out.flush();
+  }
+
+  // The answer.
+
+  #readHeads(input: Buffer): void {
+    for (;;) {
+      const end = findHeadEnd(input, this.at + this.#scanned);
+      if (end < 0) return this.#headIncomplete(input);
+      const head = this.#head;
+      if (parseResponseHead(head, input, this.at, end, limits) !== 0)
+        return this.fail(new Failure("bad_answer", `${this.name}: ${head.reason}`));
+      this.at = end;
+      this.#scanned = 0;
+      const attempt = this.#attempt!;
+      if (head.status >= 200) return this.#answered(attempt, head);
+      if (head.status === 101) return this.#switch(attempt, head);
+      if (++this.#interim > interimAnswersMax)
+        return this.fail(new Failure("bad_answer", `${this.name} sent more than ${interimAnswersMax} interim answers`));
+      if (head.status !== 100) attempt.exchange.interim?.(new SocketAnswer(head, undefined));
+      // The 100 for the client is sent when its body is asked for.
+      else if (this.#holding) this.#goOn();
+      if (this.closed) return;
+      if (this.at === input.length) return this.consumed(this.at, this.at);
     }
-    const { timeouts } = call.attempt.route;
-    const streaming = head.field("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false;
-    const body = (this.#body = new AnswerBody(
+  }
+
+  #headIncomplete(input: Buffer): void {
+    const length = input.length - this.at;
+    if (hasBareLineFeed(input, this.at + Math.max(0, this.#scanned - 1), input.length))
+      return this.fail(new Failure("bad_answer", `${this.name}: a bare LF in the head of its answer`));
+    this.#scanned = Math.max(0, length - 3);
+    if (length > answerHeadBytesMax)
+      this.fail(
+        new Failure("bad_answer", `the head of ${this.name}'s answer is longer than ${answerHeadBytesMax} bytes`),
+      );
+  }
+
+  #answered(attempt: Attempt, head: ResponseHead): void {
+    this.#waiting = false;
+    const kind = head.bodyKind(attempt.exchange.method);
+    if (kind === "none") {
+      // The connection first: what the reader does next may want it.
+      this.finish();
+      return attempt.answered(new SocketAnswer(head, undefined), this.heardMs);
+    }
+    const { timeouts } = attempt.route;
+    this.#body = new AnswerBody(
       this,
       kind,
       kind === "length" ? head.contentLength : -1,
-      streaming ? timeouts.streamMs : timeouts.idleMs,
-      () => this.#finish(call, head),
-    ));
-    call.resolve(new SocketAnswer(head, body));
+      isEventStream(head) ? timeouts.streamMs : timeouts.idleMs,
+      this.heardMs,
+    );
+    this.#answer = new SocketAnswer(head, this.#body);
+    attempt.answered(this.#answer, this.heardMs);
   }
 
-  /** The answer was read to its end: back to the pool, if both sides may go on and nothing is left over. */
-  #finish(call: Call, head: ResponseHead): void {
-    this.#body = undefined;
-    this.#call = undefined;
-    const surplus = this.#input !== undefined && this.#at < this.#input.length;
-    this.#input = undefined;
-    this.#at = 0;
-    call.over();
-    if (!head.keepAlive || this.#peerFinished || surplus || !call.sent || this.out.queuedBytes > 0 || this.closed)
-      return this.shut();
-    if (head.keepAliveTimeout > 0) this.keepAliveMs = head.keepAliveTimeout * 1000;
-    this.owner.idle(this);
-  }
-
-  #switch(call: Call, head: ResponseHead): void {
-    const { exchange } = call.attempt;
+  #switch(attempt: Attempt, head: ResponseHead): void {
+    const { exchange } = attempt;
     const offered = exchange.upgrade;
     const taken = head.field("upgrade");
     if (
@@ -212,16 +253,12 @@ export class UpstreamConnection implements SocketEvents, Swept {
     ) {
       return this.fail(new Failure("bad_answer", `${this.name} switched to "${taken ?? ""}", which nobody asked for`));
     }
-    const early = this.#at < this.#input!.length ? this.#input!.subarray(this.#at) : undefined;
-    this.#call = undefined;
-    call.over();
-    call.resolve(
-      new SocketAnswer(head, undefined, {
-        transport: this.transport,
-        out: this.out,
-        early,
-        listen: (events) => this.handOver(new Lent(events, () => this.#returned())),
-      }),
+    const early = this.at < this.input!.length ? this.input!.subarray(this.at) : undefined;
+    this.#over();
+    const listen = (events: SocketEvents) => this.handOver(new Lent(events, () => this.#returned()));
+    attempt.answered(
+      new SocketAnswer(head, undefined, { transport: this.transport, out: this.out, early, listen }),
+      this.heardMs,
     );
   }
 
@@ -232,23 +269,48 @@ export class UpstreamConnection implements SocketEvents, Swept {
     this.owner.gone(this);
   }
 
-  // Used by the body.
+  // Used by the upload and the body.
 
-  /** @internal unread bytes of the input */
-  get input(): Buffer | undefined {
-    return this.#input;
+  /** @internal the request was sent to its end */
+  requestSent(): void {
+    this.#sent = true;
+    this.#sentMs = performance.now();
   }
-  /** @internal */
-  get at(): number {
-    return this.#at;
-  }
+
   /** @internal @param length of the input when it was read: whoever got the bytes may have given their memory back */
   consumed(to: number, length: number): void {
-    this.#at = to;
-    if (to === length) {
-      this.#input = undefined;
-      this.#at = 0;
-    }
+    this.at = to;
+    if (to !== length) return;
+    this.input = undefined;
+    this.at = 0;
+  }
+
+  /** @internal The answer was read to its end: back to the pool, if both sides may go on and nothing is left over. */
+  finish(): void {
+    const { keepAlive, keepAliveTimeout } = this.#head;
+    // Who has not written the head yet looks at it later, when this connection may have read another one.
+    if (!this.#answer?.written) this.#head = new ResponseHead();
+    const surplus = this.input !== undefined && this.at < this.input.length;
+    this.input = undefined;
+    this.at = 0;
+    const sent = this.#sent;
+    this.#over();
+    if (!keepAlive || this.#peerFinished || surplus || !sent || this.out.queuedBytes > 0 || this.closed)
+      return this.shut();
+    if (keepAliveTimeout > 0) this.keepAliveMs = keepAliveTimeout * 1000;
+    this.owner.idle(this);
+  }
+
+  /** No exchange is under way any more, and no more of its request is wanted. */
+  #over(): void {
+    if (!this.#sent) this.#upload?.stop();
+    this.#attempt?.exchange.attend(undefined);
+    this.#attempt = undefined;
+    this.#waiting = false;
+    this.#holding = false;
+    this.#upload = undefined;
+    this.#answer = undefined;
+    this.#body = undefined;
   }
 }
 
@@ -282,107 +344,67 @@ class Lent implements SocketEvents {
   }
 }
 
-/** One request on its way and the wait for its answer. */
-class Call {
-  /** the request was sent to its end */
-  sent = false;
-  heardMs = performance.now();
-  #sentMs = 0;
-  /** composing the head: it waits for the first bytes of the body */
-  #sending = true;
-  #upload: Body | undefined;
-  #settled = false;
+/** The body of a request on its way to the upstream. */
+class Upload implements BodySink {
+  /** composing: the head waits for the first bytes of the body */
+  #composing = true;
+  #stopped = false;
+  readonly #chunked: boolean;
 
   constructor(
     readonly connection: UpstreamConnection,
-    readonly attempt: Attempt,
-    private readonly onAnswer: (answer: Answer) => void,
-    private readonly onFailure: (failure: Failure) => void,
-  ) {}
-
-  send(): void {
-    const { out } = this.connection;
-    const { body } = this.attempt;
-    writeRequestHead(out, this.attempt, this.connection.loopMark);
-    if (!body) {
-      this.#done();
-      out.flush();
-      return;
-    }
-    const chunked = body.length < 0;
-    this.#upload = body;
-    body.start({
-      write: (chunk) => {
-        this.heardMs = performance.now();
-        if (chunk.length === 0) return true;
-        if (chunked) out.text(`${chunk.length.toString(16)}\r\n`);
-        out.chunk(chunk);
-        if (chunked) out.text("\r\n");
-        // Within `send` the head waits for the first bytes of the body.
-        return this.#sending ? out.queuedBytes === 0 : out.flush();
-      },
-      end: (trailers) => {
-        if (chunked) out.text(`0\r\n${trailerLines(trailers)}\r\n`);
-        this.#done();
-        if (!this.#sending) out.flush();
-      },
-      fail: (failure) => this.connection.abandon(this, failure),
-    });
-    this.#sending = false;
-    out.flush();
+    readonly body: Body,
+    /** names that are no trailers of this request either, by the route's rules */
+    readonly dropped: ReadonlySet<string>,
+  ) {
+    this.#chunked = body.length < 0;
   }
 
-  resumeUpload(): void {
-    this.heardMs = performance.now();
-    if (!this.sent) this.#upload?.resume();
+  begin(): void {
+    this.body.start(this);
+    this.#composing = false;
   }
 
-  resolve(answer: Answer): void {
-    if (this.#settled) return;
-    this.#settled = true;
-    this.onAnswer(answer);
+  resume(): void {
+    if (!this.#stopped) this.body.resume();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.body.cancel();
+  }
+
+  write(chunk: Uint8Array): boolean {
+    const { connection } = this;
+    const { out } = connection;
+    if (this.#stopped || chunk.length === 0) return true;
+    connection.heardMs = performance.now();
+    if (this.#chunked) out.text(`${chunk.length.toString(16)}\r\n`);
+    out.chunk(chunk);
+    if (this.#chunked) out.text("\r\n");
+    return this.#composing ? out.queuedBytes === 0 : out.flush();
+  }
+
+  end(trailers?: readonly FieldLine[]): void {
+    const { connection } = this;
+    if (this.#stopped) return;
+    this.#stopped = true;
+    if (this.#chunked) connection.out.text(`0\r\n${trailerLines(trailers, this.dropped)}\r\n`);
+    connection.requestSent();
+    if (!this.#composing) connection.out.flush();
   }
 
   fail(failure: Failure): void {
-    this.over();
-    if (this.#settled) return;
-    this.#settled = true;
-    this.onFailure(failure);
-  }
-
-  /** No more of the request is wanted. */
-  over(): void {
-    if (!this.sent) this.#upload?.cancel();
-    this.#upload = undefined;
-  }
-
-  sweep(nowMs: number): void {
-    if (this.#settled) return;
-    const { firstByteMs, idleMs } = this.attempt.route.timeouts;
-    const { name } = this.connection;
-    if (this.sent && this.connection.out.queuedBytes === 0) {
-      if (firstByteMs > 0 && nowMs - Math.max(this.#sentMs, 0) > firstByteMs) {
-        this.connection.abandon(
-          this,
-          new Failure("first_byte_timeout", `${name} did not answer within ${firstByteMs / 1000} s`),
-        );
-      }
-    } else if (idleMs > 0 && this.connection.out.queuedBytes > 0 && nowMs - this.heardMs > idleMs) {
-      this.connection.abandon(
-        this,
-        new Failure("first_byte_timeout", `${name} took nothing of the request for ${idleMs / 1000} s`),
-      );
-    }
-  }
-
-  #done(): void {
-    this.sent = true;
-    this.#sentMs = performance.now();
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.connection.fail(failure);
   }
 }
 
 export class SocketAnswer implements Answer {
   readonly status: number;
+  /** the head was copied: its bytes are not looked at again */
+  written = false;
 
   constructor(
     readonly head: ResponseHead,
@@ -403,4 +425,8 @@ export class SocketAnswer implements Answer {
   eachField(visit: FieldVisitor): void {
     this.head.each(visit);
   }
+}
+
+function isEventStream(head: ResponseHead): boolean {
+  return head.field("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false;
 }

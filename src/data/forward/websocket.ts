@@ -1,12 +1,13 @@
 /** Opens a WebSocket to an upstream, before the client's own upgrade is answered: its refusal can then be passed on. */
 import { createHash, randomBytes } from "node:crypto";
-import * as limits from "../../lib/limits.ts";
+import { fieldLinesMax, upgradeHeadBytesMax, webSocketRefusalWaitMs } from "../../lib/limits.ts";
 import { hasToken, isToken } from "../../lib/fields.ts";
 import type { FieldLine } from "../body.ts";
 import type { Answer } from "../exchange.ts";
 import { Failure } from "../failure.ts";
 import { dial, type DialedSocket, type DialOptions, type SocketEvents } from "../wire/dial.ts";
-import { fieldOf, findHeadEnd, parseResponseHead, type ResponseHead } from "../wire/response-head.ts";
+import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
+import { parseResponseHead, ResponseHead } from "../wire/response-head-bytes.ts";
 import { UpstreamWebSocket } from "./websocket-bridge.ts";
 import { HeadAnswer, Refusal } from "./websocket-refusal.ts";
 
@@ -50,7 +51,7 @@ export async function openUpstreamWebSocket(options: UpstreamWebSocketOptions): 
   return handshake.begin(socket);
 }
 
-const none = new Uint8Array(0);
+const none = Buffer.alloc(0);
 
 class Handshake implements SocketEvents {
   private readonly key = randomBytes(16).toString("base64");
@@ -60,15 +61,14 @@ class Handshake implements SocketEvents {
   private timer: Timer | undefined;
   private settle: { resolve(result: UpstreamWebSocketResult): void; reject(failure: Failure): void } | undefined;
 
-  private received: Uint8Array<ArrayBuffer> = none;
+  private received: Buffer<ArrayBuffer> = none;
   private scanned = 0;
   private headBytes = 0;
   private refusal: Refusal | undefined;
 
   constructor(private readonly options: UpstreamWebSocketOptions) {
     this.unsent = requestBytes(options, this.key);
-    const protocols = fieldOf(options.fields, "sec-websocket-protocol");
-    this.offered = protocols === undefined ? [] : protocols.split(",").map((name) => name.trim());
+    this.offered = protocolsOf(options.fields);
   }
 
   begin(socket: DialedSocket): Promise<UpstreamWebSocketResult> {
@@ -120,30 +120,36 @@ class Handshake implements SocketEvents {
     }
   }
 
-  private readHeads(chunk: Uint8Array<ArrayBuffer>): void {
-    this.received = this.received.length === 0 ? chunk : new Uint8Array(Buffer.concat([this.received, chunk]));
+  private readHeads(chunk: Buffer<ArrayBuffer>): void {
+    this.received = this.received.length === 0 ? chunk : Buffer.concat([this.received, chunk]);
     for (;;) {
-      const end = findHeadEnd(this.received, this.scanned, this.received.length);
-      this.scanned = end === -1 ? this.received.length : end;
-      if (this.headBytes + this.scanned > limits.upgradeHeadBytesMax) {
-        throw new Failure("bad_answer", `The upstream's response head exceeds ${limits.upgradeHeadBytesMax} bytes`);
-      }
-      if (end === -1) return;
-      const head = parseResponseHead(this.received.subarray(0, end));
+      const end = this.headEnd();
+      if (end < 0) return;
+      const head = readHead(this.received, end);
       const rest = this.received.subarray(end);
       // 100, 103 and their like: the answer comes behind them (RFC 9110 15.2).
       if (head.status < 200 && head.status !== 101) {
         this.received = rest;
         this.headBytes += end;
         this.scanned = 0;
-        if (rest.length === 0) return;
         continue;
       }
       return head.status === 101 ? this.accept(head, rest) : this.startRefusal(head, rest);
     }
   }
 
-  private accept(head: ResponseHead, rest: Uint8Array<ArrayBuffer>): void {
+  /** @returns where the head at the start of what was received ends, or -1 while it is incomplete. @throws Failure */
+  private headEnd(): number {
+    const { received } = this;
+    const end = findHeadEnd(received, this.scanned);
+    if (end < 0 && hasBareLineFeed(received, this.scanned, received.length)) throw badHead("a bare LF");
+    if (this.headBytes + (end < 0 ? received.length : end) > upgradeHeadBytesMax)
+      throw badHead(`more than ${upgradeHeadBytesMax} bytes`);
+    this.scanned = Math.max(0, received.length - 3);
+    return end;
+  }
+
+  private accept(head: ResponseHead, rest: Buffer<ArrayBuffer>): void {
     const protocol = checkAccepted(head, this.key, this.offered);
     const { settle } = this;
     this.stop();
@@ -151,14 +157,14 @@ class Handshake implements SocketEvents {
     settle?.resolve({ kind: "open", protocol, answer: new HeadAnswer(head, undefined), socket });
   }
 
-  private startRefusal(head: ResponseHead, rest: Uint8Array): void {
+  private startRefusal(head: ResponseHead, rest: Buffer): void {
     this.refusal = new Refusal(head);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.close(undefined), limits.webSocketRefusalWaitMs);
+    this.timer = setTimeout(() => this.close(undefined), webSocketRefusalWaitMs);
     this.readRefusal(rest);
   }
 
-  private readRefusal(chunk: Uint8Array): void {
+  private readRefusal(chunk: Buffer): void {
     this.refusal!.push(chunk);
     if (this.refusal!.done) this.refuse();
   }
@@ -188,6 +194,29 @@ class Handshake implements SocketEvents {
   }
 
   private readonly aborted = (): void => this.fail(new Failure("client_gone", "the client left during the upgrade"));
+}
+
+const limits = { headBytesMax: upgradeHeadBytesMax, linesMax: fieldLinesMax };
+
+/** @throws Failure `bad_answer` */
+function readHead(bytes: Buffer, end: number): ResponseHead {
+  const head = new ResponseHead();
+  // A copy: what came behind the head belongs to others, who give its memory back.
+  if (parseResponseHead(head, Buffer.from(bytes.subarray(0, end)), 0, end, limits) !== 0) throw badHead(head.reason);
+  // No reply can carry other codes on the engine that needs this client.
+  if (head.status > 599) throw badHead(`the status ${head.status}`);
+  return head;
+}
+
+function badHead(what: string): Failure {
+  return new Failure("bad_answer", `Cannot read the upstream's response head: it holds ${what}`);
+}
+
+/** The subprotocols the client offers (RFC 6455 11.3.4: one line or several). */
+function protocolsOf(fields: readonly FieldLine[]): string[] {
+  return fields
+    .filter(([name]) => name.toLowerCase() === "sec-websocket-protocol")
+    .flatMap(([, value]) => value.split(",").map((name) => name.trim()));
 }
 
 const ownFields: ReadonlySet<string> = new Set([
@@ -232,9 +261,9 @@ function unwritable(what: string): Failure {
 
 /** RFC 6455 4.1, what a client must check. @returns the subprotocol chosen */
 function checkAccepted(head: ResponseHead, key: string, offered: readonly string[]): string | undefined {
-  const field = (name: string) => fieldOf(head.lines, name);
+  const field = (name: string) => head.field(name);
   const wanted = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
-  if (head.version !== "HTTP/1.1") throw badUpgrade(`it is ${head.version}, wanted HTTP/1.1`);
+  if (head.minor !== 1) throw badUpgrade("it is HTTP/1.0, wanted HTTP/1.1");
   if (field("upgrade")?.toLowerCase() !== "websocket") throw badUpgrade("Upgrade is not websocket");
   if (!hasToken(field("connection"), "upgrade")) throw badUpgrade("Connection does not name Upgrade");
   if (field("sec-websocket-accept") !== wanted) throw badUpgrade("Sec-WebSocket-Accept does not fit our key");

@@ -1,7 +1,8 @@
 /** Guard: may answer instead of the upstream. Present in a route's list only if configured. */
 import { STATUS_CODES } from "node:http";
-import type { Exchange, OwnReply, Reply } from "../exchange.ts";
-import type { Route } from "../routing/table.ts";
+import type { Exchange, ExchangeWatcher, OwnReply, Reply } from "../exchange.ts";
+import type { Ending } from "../plane.ts";
+import type { Route, Trust } from "../routing/table.ts";
 
 /** A reply to send instead, or undefined to go on. */
 export type Verdict = Reply | undefined;
@@ -10,6 +11,21 @@ export interface Guard {
   /** shown as `denied_by` in logs */
   readonly name: string;
   check(exchange: Exchange, route: Route): Verdict | Promise<Verdict>;
+  /** of connections that the guard has of its own: they are kept while a table uses it */
+  readonly trust?: Trust;
+}
+
+/** Has the watcher told when the exchange is over. */
+export function watch(exchange: Exchange, watcher: ExchangeWatcher): void {
+  (exchange.watchers ??= []).push(watcher);
+}
+
+/** Tells those who watch that it is over; they are told once, whoever finds out. */
+export function tellWatchers(exchange: Exchange, ending: Ending): void {
+  const { watchers } = exchange;
+  if (!watchers) return;
+  exchange.watchers = undefined;
+  for (const watcher of watchers) watcher.over(exchange, ending);
 }
 
 /** The reason phrase of a status. */

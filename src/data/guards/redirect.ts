@@ -1,9 +1,14 @@
 /** `redirect_to`: answers with prefix + path + query; the last guard, so that limits and auth come first. */
+import { withoutTokens } from "./authorization/token.ts";
 import type { Guard } from "./guard.ts";
 import { redirect } from "./to-https.ts";
 
 /** @param prefix checked at load: a URL or a path, without blanks */
 export function redirectTo(prefix: string, status: number): Guard {
   const base = prefix.endsWith("/") ? prefix.slice(0, -1) : prefix;
-  return { name: "redirect_to", check: (exchange) => redirect(status, base + exchange.target) };
+  // A token of ours is for this proxy, not for whoever stands at the new place.
+  return {
+    name: "redirect_to",
+    check: ({ target }, { cutsTokens }) => redirect(status, base + (cutsTokens ? withoutTokens(target) : target)),
+  };
 }

@@ -1,4 +1,4 @@
-/** The keys of the guards, and of the limits that a later release enforces. */
+/** The keys of the guards: redirects, address lists, limits, client certificates. */
 import { clientAddresses, flag, key, oneOf, pemFile, scalar, seconds, size, whole } from "../../config/shape.ts";
 import { isFieldValue } from "../../lib/fields.ts";
 
@@ -26,35 +26,32 @@ export const guardKeys = {
   hsts: key("UH", seconds(0), {
     default: "31536000 where `to_https` is on and the grade is high, else 0",
     doc: "`Strict-Transport-Security` max-age on TLS answers.",
-    later: true,
   }),
   rate_limit: key("UHP", whole(1), {
     default: "",
     doc: "Requests per second per client and host (and path, where the path has its own value).",
-    later: true,
   }),
   x4xx_limit: key("UHP", whole(1), {
     default: "",
     doc: "Answers 400–499 per second per client and host before 429.",
-    later: true,
   }),
-  max_body: key("UHP", size(0), { default: "0", doc: "413 above this request body size. 0 = no limit.", later: true }),
+  max_body: key("UHP", size(0), { default: "0", doc: "413 above this request body size. 0 = no limit." }),
   max_concurrent: key("UHP", whole(0), {
     default: "0",
     doc: "Requests in flight per client and host; above: 429. 0 = no limit.",
-    later: true,
   }),
   allow: key("UHP", clientAddresses, {
     default: "[]",
     doc: "403 for clients outside this list, unless it is empty.",
-    later: true,
   }),
   deny: key("UHP", clientAddresses, { default: "[]", doc: "403 for clients in this list.", later: true }),
-  client_ca: key("H", pemFile, { default: "", doc: "Client certificates signed by this CA (TLS port).", later: true }),
+  client_ca: key("H", pemFile, {
+    default: "",
+    doc: "Client certificates signed by this CA are asked for on the TLS port. Socket engine.",
+  }),
   client_auth: key("H", oneOf(["require", "request"]), {
     default: "require",
     doc: "Whether a client certificate must be shown, where `client_ca` is set.",
-    later: true,
   }),
 };
 

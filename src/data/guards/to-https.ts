@@ -1,19 +1,20 @@
 /** `to_https`: plain requests are sent to https, before anything asks for credentials (B1, B5). */
 import type { Exchange, OwnReply } from "../exchange.ts";
+import { redactTarget } from "../observe/redact.ts";
 import { refuse, type Guard } from "./guard.ts";
 
 /**
  * @param status 301, 302, 307 or 308
- * @param tlsPort port of the TLS listener, or undefined when there is none: then https is somewhere else, on its own port
+ * @param tlsPort tells the port of the TLS listener; undefined when there is none: then https is somewhere else, on its own port
  */
-export function toHttps(status: number, tlsPort: number | undefined): Guard {
-  const port = tlsPort === undefined || tlsPort === 443 ? "" : `:${tlsPort}`;
+export function toHttps(status: number, tlsPort: (() => number) | undefined): Guard {
   return {
     name: "to_https",
     check(exchange) {
       if (isHttps(exchange)) return undefined;
       if (exchange.host === "") return refuse(400, "https needs a Host to redirect to");
-      return redirect(status, `https://${exchange.host}${port}${exchange.target}`);
+      const port = tlsPort?.() ?? 443;
+      return redirect(status, `https://${exchange.host}${port === 443 ? "" : `:${port}`}${exchange.target}`);
     },
   };
 }
@@ -25,5 +26,5 @@ export function isHttps(exchange: Exchange): boolean {
 }
 
 export function redirect(status: number, location: string): OwnReply {
-  return refuse(status, `see ${location}`, [["Location", location]], `redirected to ${location}`);
+  return refuse(status, `see ${location}`, [["Location", location]], `redirected to ${redactTarget(location)}`);
 }

@@ -2,17 +2,33 @@
 import type { FieldLine } from "../body.ts";
 import { hopByHop, nominatedBy } from "../../lib/fields.ts";
 import type { FieldVisitor } from "../exchange.ts";
+import { ByteNames } from "../wire/byte-names.ts";
 import type { HeaderRule } from "./rules.ts";
 
-export interface HeaderEdits {
-  /** lower-case names not copied */
-  readonly drop: ReadonlySet<string>;
-  readonly lines: readonly FieldLine[];
-  /** value for Host on the upstream request, when a rule sets it */
-  readonly host?: string;
+export class HeaderEdits {
+  /** {@link lines} as they go out in HTTP/1.1; latin1 */
+  readonly bytes: Buffer;
+  #answerDrops: ByteNames | undefined;
+  /** kept by the request writer */
+  requestDrops: { readonly trusted: ByteNames; readonly untrusted: ByteNames } | undefined;
+
+  constructor(
+    /** lower-case names not copied */
+    readonly drop: ReadonlySet<string>,
+    readonly lines: readonly FieldLine[],
+    /** value for Host on the upstream request, when a rule sets it */
+    readonly host: string | undefined,
+  ) {
+    this.bytes = Buffer.from(lines.map(([name, value]) => `${name}: ${value}\r\n`).join(""), "latin1");
+  }
+
+  /** What is not copied from an upstream's answer. */
+  get answerDrops(): ByteNames {
+    return (this.#answerDrops ??= new ByteNames([...hopByHop, ...this.drop]));
+  }
 }
 
-export const noEdits: HeaderEdits = { drop: new Set(), lines: [] };
+export const noEdits = new HeaderEdits(new Set(), [], undefined);
 
 /** Merges header lists by name: a nearer list's items replace all items of that name from outer lists (B11). */
 export function mergeHeaderRules(...outerToInner: (readonly HeaderRule[] | undefined)[]): readonly HeaderRule[] {
@@ -43,7 +59,7 @@ export function compileEdits(rules: readonly HeaderRule[]): HeaderEdits {
     }
     if (act !== "remove") lines.push([name, value]);
   }
-  return host === undefined ? { drop, lines } : { drop, lines, host };
+  return new HeaderEdits(drop, lines, host);
 }
 
 /** Anything whose fields can be visited and asked for: an Exchange or an Answer. */

@@ -2,8 +2,10 @@
 import { isIPv6 } from "node:net";
 import type { FieldLine } from "../body.ts";
 import type { Exchange } from "../exchange.ts";
+import { withoutTokens } from "../guards/authorization/token.ts";
 import type { Route } from "../routing/table.ts";
 import { copyFields } from "./edits.ts";
+import { forwardsLeft } from "./max-forwards.ts";
 
 /** Written by us, whatever the client sent (B12). */
 export const rewritten: ReadonlySet<string> = new Set([
@@ -31,9 +33,11 @@ export const dropped: ReadonlySet<string> = new Set([
 export function fieldsToUpstream(exchange: Exchange, route: Route, loopMark: string): FieldLine[] {
   const fields: FieldLine[] = [];
   const edits = route.requestEdits;
+  const counted = forwardsLeft(exchange) !== undefined;
   const keep = (lower: string) =>
     !rewritten.has(lower) &&
     !dropped.has(lower) &&
+    !(counted && lower === "max-forwards") &&
     // CGI-like upstreams read `X_Real_IP` as `X-Real-IP`; nginx drops such names too.
     !lower.includes("_") &&
     (exchange.trusted || lower !== "forwarded");
@@ -44,30 +48,33 @@ export function fieldsToUpstream(exchange: Exchange, route: Route, loopMark: str
 
 /** What we say about the client, whatever it said itself; rules that set or remove such a name win. */
 export function saidOfClient(exchange: Exchange, route: Route, loopMark: string): FieldLine[] {
-  const fields: FieldLine[] = [];
-  const { drop } = route.requestEdits;
-  const add = (name: string, value: string) => {
-    if (value !== "" && !drop.has(name.toLowerCase())) fields.push([name, value]);
-  };
-  const sent = (name: string) => (exchange.trusted ? exchange.field(name) : undefined);
-  const chain = sent("x-forwarded-for");
-  add(
-    "X-Forwarded-For",
-    chain === undefined || chain.trim() === ""
-      ? exchange.peer
-      : exchange.peer === ""
-        ? chain
-        : `${chain}, ${exchange.peer}`,
-  );
-  add("X-Forwarded-Proto", sent("x-forwarded-proto") ?? (exchange.secure ? "https" : "http"));
-  add("X-Forwarded-Host", sent("x-forwarded-host") ?? exchange.authority ?? "");
-  add("X-Forwarded-Port", sent("x-forwarded-port") ?? (exchange.hostPort || String(exchange.localPort)));
-  add("X-Forwarded-Prefix", prefixOf(route) || (sent("x-forwarded-prefix") ?? ""));
-  add("X-Real-IP", exchange.client);
-  add("X-Request-Id", exchange.id);
+  const { peer, client } = exchange;
+  const chain = sent(exchange, "x-forwarded-for");
+  const prefix = prefixOf(route) || (sent(exchange, "x-forwarded-prefix") ?? "");
+  const host = sent(exchange, "x-forwarded-host") ?? exchange.authority ?? "";
   const loops = exchange.field("cdn-loop");
-  add("CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`);
-  return fields;
+  const fields: FieldLine[] = [];
+  if (chain !== undefined && chain.trim() !== "")
+    fields.push(["X-Forwarded-For", peer === "" ? chain : `${chain}, ${peer}`]);
+  else if (peer !== "") fields.push(["X-Forwarded-For", peer]);
+  fields.push(["X-Forwarded-Proto", sent(exchange, "x-forwarded-proto") ?? (exchange.secure ? "https" : "http")]);
+  if (host !== "") fields.push(["X-Forwarded-Host", host]);
+  const port = sent(exchange, "x-forwarded-port") ?? exchange.hostPort;
+  fields.push(["X-Forwarded-Port", port === "" ? String(exchange.localPort) : port]);
+  if (prefix !== "") fields.push(["X-Forwarded-Prefix", prefix]);
+  if (client !== "") fields.push(["X-Real-IP", client]);
+  const certificate = exchange.secured?.client;
+  if (certificate) fields.push(["Client-Cert", certificate.field], ["X-Client-Subject", certificate.subject]);
+  fields.push(["X-Request-Id", exchange.id]);
+  const left = forwardsLeft(exchange);
+  if (left !== undefined) fields.push(["Max-Forwards", String(left - 1)]);
+  fields.push(["CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`]);
+  const { drop } = route.requestEdits;
+  return drop.size === 0 ? fields : fields.filter(([name]) => !drop.has(name.toLowerCase()));
+}
+
+function sent(exchange: Exchange, name: string): string | undefined {
+  return exchange.trusted ? exchange.field(name) : undefined;
 }
 
 /** The Host of the upstream request: a rule's, the client's, or (HTTP/1.0 without one) the server's address. */
@@ -76,11 +83,11 @@ export function hostToUpstream(exchange: Exchange, route: Route, server: string)
 }
 
 /**
- * The target for the upstream: as it came, or with the route's path cut off (`strip_prefix`). The cut counts segments of
- * the raw target, so that the rest keeps its encoding.
+ * The target for the upstream: as it came, without our token parameters where the route reads them, or with the route's
+ * path cut off (`strip_prefix`). The cut counts segments of the raw target, so that the rest keeps its encoding.
  */
 export function targetToUpstream(exchange: Exchange, route: Route): string {
-  const { target } = exchange;
+  const target = route.cutsTokens ? withoutTokens(exchange.target) : exchange.target;
   if (!route.stripPrefix || route.path === "/") return target;
   const query = target.indexOf("?");
   return restOfPath(target, route.path) + (query < 0 ? "" : target.slice(query));

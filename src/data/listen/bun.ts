@@ -25,19 +25,33 @@ import { visible, type Listener, type ListenerOptions } from "./listener.ts";
 type Server = Bun.Server<WebSocketAccept>;
 type Socket = Bun.ServerWebSocket<WebSocketAccept>;
 
+/** What makes it a TLS listener. */
+export interface BunTls {
+  /** the first is the default, the only one without `serverName`; never empty (bun-facts 2: that would be cleartext) */
+  readonly entries: readonly [Bun.TLSOptions, ...Bun.TLSOptions[]];
+  readonly http2: boolean;
+  readonly http3: boolean;
+}
+
+export interface BunListener extends Listener {
+  /** Answers from now on ask their clients to come back on another connection. */
+  retire(): void;
+}
+
 /** @throws the error of Bun.serve: EADDRINUSE, EACCES, … */
-export function listenBun(options: ListenerOptions): Listener {
+export function listenBun(options: ListenerOptions, tls?: BunTls): BunListener {
   const { address } = options;
   let draining = false;
   const handlers = {
     development: false as const,
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     async fetch(request: Request, server: Server): Promise<Response> {
-      const exchange = new BunExchange(request, server, options);
+      const exchange = new BunExchange(request, server, options, tls !== undefined);
       try {
         // The idle timeout would also cut a request that its upstream is slow to answer; our own timers take over.
         server.timeout(request, 0);
-        const reply = await options.handle(exchange);
+        options.handle(exchange);
+        const reply = await exchange.replied;
         // After a successful upgrade Bun wants no Response; undefined is its documented way, which its types do not know.
         if (!reply) return undefined as unknown as Response;
         return await write(exchange, reply, draining);
@@ -73,16 +87,21 @@ export function listenBun(options: ListenerOptions): Listener {
       : Bun.serve<WebSocketAccept>({
           hostname: address.hostname,
           port: address.port,
-          // BUN(1.4.4): `development: false` alone switches SO_REUSEPORT on; remove when it does not.
-          reusePort: false,
+          // BUN(1.4.4): `development: false` alone switches SO_REUSEPORT on; remove when it does not. With TLS the next
+          // set of certificates needs a second listener on the port.
+          reusePort: tls !== undefined,
+          ...(tls && { tls: [...tls.entries], http2: tls.http2, http3: tls.http3 }),
           idleTimeout: idleTimeout(options),
           ...handlers,
         });
   const port = server.port ?? 0;
   return {
     url:
-      "unix" in address ? showListen(address) : `http://${showListen({ hostname: visible(address.hostname), port })}`,
+      "unix" in address
+        ? showListen(address)
+        : `http${tls ? "s" : ""}://${showListen({ hostname: visible(address.hostname), port })}`,
     port,
+    retire: () => void (draining = true),
     async drain() {
       draining = true;
       await server.stop();
@@ -98,15 +117,16 @@ class BunExchange extends Exchange {
   readonly method: string;
   readonly target: string;
   readonly version: HttpVersion;
-  readonly secure = false;
   readonly peer: string;
   readonly authority: string | undefined;
   readonly body: StreamBody | undefined;
+  readonly #reply = Promise.withResolvers<Reply | undefined>();
 
   constructor(
     readonly request: Request,
     readonly server: Server,
     readonly options: ListenerOptions,
+    readonly secure: boolean,
   ) {
     super();
     this.method = request.method;
@@ -147,6 +167,18 @@ class BunExchange extends Exchange {
     const { signal } = this.request;
     if (signal.aborted) act();
     else signal.addEventListener("abort", act, { once: true });
+  }
+
+  get replied(): Promise<Reply | undefined> {
+    return this.#reply.promise;
+  }
+
+  reply(reply: Reply | undefined): void {
+    this.#reply.resolve(reply);
+  }
+
+  fault(error: unknown): void {
+    this.#reply.reject(error);
   }
 
   acceptWebSocket(accept: WebSocketAccept): boolean {

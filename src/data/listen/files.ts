@@ -4,7 +4,14 @@ import type { FileTree } from "../forward/files.ts";
 import type { PlaneOptions } from "../plane.ts";
 
 /** Answers one exchange of the file listener; refusals get their one log line. */
-export async function handleFiles(tree: FileTree, exchange: Exchange, log: PlaneOptions["log"]): Promise<Reply> {
+export function handleFiles(tree: FileTree, exchange: Exchange, log: PlaneOptions["log"]): void {
+  answer(tree, exchange, log).then(
+    (reply) => exchange.reply(reply),
+    (error: unknown) => exchange.fault(error),
+  );
+}
+
+async function answer(tree: FileTree, exchange: Exchange, log: PlaneOptions["log"]): Promise<Reply> {
   exchange.id = crypto.randomUUID();
   exchange.client = exchange.peer;
   const query = exchange.target.indexOf("?");

@@ -1,8 +1,10 @@
 /** The exchange that an HTTP/1.1 connection of ours opens for each request: it keeps the bytes of its head. */
 import { passableUpgrade } from "../../lib/fields.ts";
 import type { FieldLine } from "../body.ts";
-import { Exchange, type Answer, type FieldVisitor } from "../exchange.ts";
+import { Exchange, type Answer, type FieldVisitor, type Reply, type Underway } from "../exchange.ts";
+import { refuse } from "../guards/guard.ts";
 import { copyFields, type HeaderEdits } from "../headers/edits.ts";
+import type { Secured } from "../tls/secured.ts";
 import type { RequestHead } from "../wire/request-head.ts";
 import type { Http1Connection } from "./http1.ts";
 import { RequestBody } from "./request-body.ts";
@@ -11,17 +13,18 @@ export class Http1Exchange extends Exchange {
   readonly method: string;
   readonly target: string;
   readonly version: "HTTP/1.0" | "HTTP/1.1";
-  readonly secure = false;
   readonly authority: string | undefined;
   readonly body: RequestBody | undefined;
   readonly keepAlive: boolean;
   override readonly acceptWebSocket = undefined;
   #onGone: (() => void)[] | undefined;
-  #isGone = false;
+  /** the client has left */
+  isGone = false;
 
   constructor(
     readonly connection: Http1Connection,
-    readonly head: RequestHead,
+    /** an empty one when this is over */
+    public head: RequestHead,
   ) {
     super();
     this.method = head.method();
@@ -30,10 +33,20 @@ export class Http1Exchange extends Exchange {
     // RFC 9112 3.2.2: the authority of an absolute-form target wins over Host.
     this.authority =
       head.authorityStart >= 0
-        ? head.bytes.toString("latin1", head.authorityStart, head.authorityEnd)
-        : head.field("host");
+        ? connection.hostText(head.authorityStart, head.authorityEnd)
+        : head.hostLine >= 0
+          ? connection.hostText(head.lines[head.hostLine * 4 + 2]!, head.lines[head.hostLine * 4 + 3]!)
+          : undefined;
     this.keepAlive = head.keepAlive;
     if (head.chunked || head.contentLength > 0) this.body = new RequestBody(connection, head);
+  }
+
+  get secure(): boolean {
+    return this.connection.secured !== undefined;
+  }
+
+  override get secured(): Secured | undefined {
+    return this.connection.secured;
   }
 
   get peer(): string {
@@ -64,13 +77,27 @@ export class Http1Exchange extends Exchange {
   }
 
   onClientGone(act: () => void): void {
-    if (this.#isGone) act();
+    if (this.isGone) act();
     else (this.#onGone ??= []).push(act);
   }
 
+  override attend(underway: Underway | undefined): void {
+    this.underway = underway;
+    if (underway && this.isGone) underway.clientGone();
+  }
+
+  reply(reply: Reply | undefined): void {
+    this.connection.reply(this, reply);
+  }
+
+  fault(error: unknown): void {
+    this.connection.site.options.failed(error);
+    this.connection.reply(this, refuse(500, "the proxy failed on this request"));
+  }
+
   override interim(answer: Answer): void {
-    // We answer Expect ourselves, and HTTP/1.0 knows no interim answers (RFC 9110 15.2).
-    if (answer.status === 100 || this.head.minor === 0 || this.#isGone) return;
+    // HTTP/1.0 knows no interim answers (RFC 9110 15.2).
+    if (this.head.minor === 0 || this.isGone) return;
     const { out } = this.connection;
     out.text(`HTTP/1.1 ${answer.status} ${answer.reason}\r\n`);
     copyFields(
@@ -88,7 +115,8 @@ export class Http1Exchange extends Exchange {
   }
 
   gone(): void {
-    this.#isGone = true;
+    this.isGone = true;
+    this.underway?.clientGone();
     for (const act of this.#onGone ?? []) act();
     this.body?.cut();
   }

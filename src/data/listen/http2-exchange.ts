@@ -1,10 +1,12 @@
 /** The exchange that an HTTP/2 connection of ours opens for each request: its head looks like one of HTTP/1.1. */
 import { randomBytes } from "node:crypto";
 import type { FieldLine } from "../body.ts";
-import { Exchange, type Answer, type FieldVisitor } from "../exchange.ts";
+import { Exchange, type Answer, type FieldVisitor, type Reply, type Underway } from "../exchange.ts";
 import { Failure } from "../failure.ts";
 import { grpcTimeoutMs, isGrpc } from "../grpc.ts";
+import { refuse } from "../guards/guard.ts";
 import { copyFields, type HeaderEdits } from "../headers/edits.ts";
+import type { Secured } from "../tls/secured.ts";
 import { IncomingBody } from "../wire/http2/incoming-body.ts";
 import { NO_ERROR } from "../wire/http2/protocol.ts";
 import { webSocketLines, type RequestFields } from "../wire/http2/request-fields.ts";
@@ -28,7 +30,7 @@ export class Http2Exchange extends Exchange implements StreamUser {
   readonly deadlineMs: number;
   /** of a WebSocket over HTTP/2 (RFC 8441), as its upstream is asked; "" otherwise */
   readonly webSocketKey: string;
-  reply: Http2Reply | undefined;
+  writer: Http2Reply | undefined;
   /** of a WebSocket over HTTP/2, whether it is accepted or not */
   readonly tunnel: StreamTunnel | undefined;
   /** the client, or its stream, is gone */
@@ -44,12 +46,12 @@ export class Http2Exchange extends Exchange implements StreamUser {
     super();
     const webSocket = fields.protocol === "websocket" && !ended;
     this.webSocketKey = webSocket ? randomBytes(16).toString("base64") : "";
-    this.head = fields.head(webSocket ? webSocketLines(this.webSocketKey) : "");
+    this.method = webSocket ? "GET" : fields.method;
+    this.head = fields.head(this.method, webSocket ? webSocketLines(this.webSocketKey) : "");
     if (webSocket) {
       this.head.upgrade = true;
       this.tunnel = new StreamTunnel(stream);
     }
-    this.method = webSocket ? "GET" : fields.method;
     this.target = fields.target;
     this.authority = fields.authority;
     this.grpc = fields.method === "POST" && isGrpc(this.head.field("content-type"));
@@ -61,7 +63,11 @@ export class Http2Exchange extends Exchange implements StreamUser {
   }
 
   get secure(): boolean {
-    return this.connection.secure;
+    return this.connection.secured !== undefined;
+  }
+
+  override get secured(): Secured | undefined {
+    return this.connection.secured;
   }
 
   get peer(): string {
@@ -93,9 +99,23 @@ export class Http2Exchange extends Exchange implements StreamUser {
     else (this.#onGone ??= []).push(act);
   }
 
+  override attend(underway: Underway | undefined): void {
+    this.underway = underway;
+    if (underway && this.isGone) underway.clientGone();
+  }
+
+  reply(reply: Reply | undefined): void {
+    this.connection.reply(this, reply);
+  }
+
+  fault(error: unknown): void {
+    this.connection.site.options.failed(error);
+    this.connection.reply(this, refuse(500, "the proxy failed on this request"));
+  }
+
   override interim(answer: Answer): void {
     // We answer Expect ourselves; 101 does not exist here (RFC 9113 8.6).
-    if (answer.status === 100 || answer.status === 101 || this.isGone || this.reply) return;
+    if (answer.status === 100 || answer.status === 101 || this.isGone || this.writer) return;
     const encoder = this.stream.beginHead();
     if (!encoder) return;
     encoder.status(answer.status);
@@ -133,12 +153,12 @@ export class Http2Exchange extends Exchange implements StreamUser {
   }
 
   sent(): void {
-    this.reply?.sent();
+    this.writer?.sent();
   }
 
   writable(): void {
     if (this.tunnel?.events) this.tunnel.writable();
-    else this.reply?.writable();
+    else this.writer?.writable();
   }
 
   sweep(nowMs: number): void {
@@ -154,6 +174,7 @@ export class Http2Exchange extends Exchange implements StreamUser {
   leave(failure: Failure): void {
     if (this.isGone) return;
     this.isGone = true;
+    this.underway?.clientGone();
     for (const act of this.#onGone ?? []) act();
     this.body?.fail(failure);
     this.connection.left(this);
@@ -161,7 +182,7 @@ export class Http2Exchange extends Exchange implements StreamUser {
 
   /** RFC 9110 10.1.1: only now is the body wanted. */
   #continue(): void {
-    if (this.body!.received > 0 || this.reply) return;
+    if (this.body!.received > 0 || this.writer) return;
     const encoder = this.stream.beginHead();
     if (!encoder) return;
     encoder.status(100);

@@ -1,5 +1,6 @@
 /** Writes one reply on a stream: its head in HPACK, its body within the client's windows. */
-import { hopByHop, nominatedBy, passableTrailers } from "../../lib/fields.ts";
+import { nominatedBy, passableTrailers } from "../../lib/fields.ts";
+import { releasedBytesMin } from "../../lib/limits.ts";
 import { httpDateNow } from "../../lib/http-date.ts";
 import { release } from "../../lib/release.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
@@ -9,13 +10,10 @@ import { contentLength } from "../forward/http.ts";
 import { SocketAnswer } from "../forward/upstream-connection.ts";
 import { grpcFields, grpcStatusOf, readGrpcStatus, UNAVAILABLE } from "../grpc.ts";
 import { copyFields, type HeaderEdits } from "../headers/edits.ts";
-import { ByteNames } from "../wire/byte-names.ts";
 import { OTHER } from "../wire/head-bytes.ts";
 import type { HpackEncoder } from "../wire/http2/hpack-encoder.ts";
 import { CANCEL, INTERNAL_ERROR } from "../wire/http2/protocol.ts";
 import type { Http2Exchange } from "./http2-exchange.ts";
-
-const releasedBytesMin = 16_384;
 
 export class Http2Reply implements BodySink {
   #bytes = 0;
@@ -109,7 +107,7 @@ export class Http2Reply implements BodySink {
     if (this.#over) return;
     this.#over = true;
     this.#body = undefined;
-    const passable = trailers && passableTrailers(trailers);
+    const passable = trailers && passableTrailers(trailers, this.#dropped);
     if (passable && this.exchange.grpc)
       this.#grpcStatus ??= readGrpcStatus(passable.find(([name]) => name.toLowerCase() === "grpc-status")?.[1]);
     this.exchange.stream.end(passable);
@@ -117,6 +115,11 @@ export class Http2Reply implements BodySink {
 
   fail(failure: Failure): void {
     this.cut(failure);
+  }
+
+  /** names that are no trailers of this answer either, by the route's rules */
+  get #dropped(): ReadonlySet<string> {
+    return this.reply.passed ? this.reply.edits.drop : nothing;
   }
 
   #tell(cut: boolean): void {
@@ -208,6 +211,8 @@ export class Http2Reply implements BodySink {
     for (const [name, value] of reply.fields) encoder.text(name, value);
     if (answer.field("date") === undefined && !reply.edits.drop.has("date")) encoder.text("date", httpDateNow());
     if (this.exchange.grpc) this.#grpcStatus = readGrpcStatus(answer.field("grpc-status"));
+    // Its bytes are not looked at again: the upstream's connection may read another head into the same object.
+    if (answer instanceof SocketAnswer) answer.written = true;
     if (!body) return this.#headOnly();
     this.exchange.stream.sendHead(false);
     this.#body = body;
@@ -225,10 +230,12 @@ export class Http2Reply implements BodySink {
   }
 }
 
+const nothing: ReadonlySet<string> = new Set();
+
 /** The answer's own lines, byte for byte. */
 function copyHead(encoder: HpackEncoder, { head }: SocketAnswer, edits: HeaderEdits): void {
   const { bytes, lines, count, sensitive } = head;
-  const drops = dropsOf(edits);
+  const drops = edits.answerDrops;
   const nominated = (head.connection & OTHER) !== 0 ? nominatedBy(head.field("connection")) : undefined;
   for (let line = 0; line < count; line++) {
     const start = lines[line * 4]!;
@@ -236,14 +243,6 @@ function copyHead(encoder: HpackEncoder, { head }: SocketAnswer, edits: HeaderEd
     if (drops.has(bytes, start, end) || nominated?.has(bytes.toString("latin1", start, end).toLowerCase())) continue;
     encoder.field(bytes, start, end, lines[line * 4 + 2]!, lines[line * 4 + 3]!, sensitive?.has(line));
   }
-}
-
-const dropSets = new WeakMap<HeaderEdits, ByteNames>();
-
-function dropsOf(edits: HeaderEdits): ByteNames {
-  let drops = dropSets.get(edits);
-  if (!drops) dropSets.set(edits, (drops = new ByteNames([...hopByHop, ...edits.drop])));
-  return drops;
 }
 
 /** What a client may know of a failure. */

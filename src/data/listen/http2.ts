@@ -6,7 +6,9 @@ import type { Reply } from "../exchange.ts";
 import { Failure } from "../failure.ts";
 import type { Said } from "../forward/request-writer.ts";
 import { refuse } from "../guards/guard.ts";
+import { kindOfBadRequest } from "../observe/refusals.ts";
 import type { Ending } from "../plane.ts";
+import type { Secured } from "../tls/secured.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { Http2Connection, type Http2Owner, type Http2Timeouts } from "../wire/http2/connection.ts";
 import type { FieldList } from "../wire/http2/field-list.ts";
@@ -29,9 +31,9 @@ export function acceptHttp2(
   peer: string,
   site: Site,
   handOver: (events: SocketEvents) => void,
-  secure: boolean,
+  secured?: Secured,
 ): ClientConnection {
-  const server = new Http2Server(transport, peer, site, secure);
+  const server = new Http2Server(transport, peer, site, secured);
   handOver(server);
   return server;
 }
@@ -47,7 +49,8 @@ export class Http2Server implements Http2Owner, ClientConnection {
     transport: Transport,
     readonly peer: string,
     readonly site: Site,
-    readonly secure: boolean,
+    /** over TLS */
+    readonly secured: Secured | undefined,
   ) {
     const settings: OwnSettings = [
       [h2.MAX_CONCURRENT_STREAMS, http2StreamsMax],
@@ -56,6 +59,11 @@ export class Http2Server implements Http2Owner, ClientConnection {
       [h2.ENABLE_CONNECT_PROTOCOL, 1],
     ];
     this.#wire = new Http2Connection(transport, this, settings);
+  }
+
+  /** it has asked before */
+  get again(): boolean {
+    return this.#served > 0;
   }
 
   get busy(): boolean {
@@ -109,7 +117,11 @@ export class Http2Server implements Http2Owner, ClientConnection {
     if (status > 0) return this.#refuse(stream, status, fields.reason);
     const exchange = new Http2Exchange(this, stream, fields, ended);
     stream.user = exchange;
-    void this.#serve(exchange);
+    try {
+      this.site.options.handle(exchange);
+    } catch (error) {
+      exchange.fault(error);
+    }
     const most = this.site.options.requestsMax();
     if ((++this.#served === most && most > 0) || this.site.draining) this.#wire.shutDown();
   }
@@ -128,6 +140,26 @@ export class Http2Server implements Http2Owner, ClientConnection {
 
   // Used by exchanges.
 
+  /** Answers the exchange; undefined when its stream became a tunnel. */
+  reply(exchange: Http2Exchange, reply: Reply | undefined): void {
+    if (exchange.isGone || exchange.writer) {
+      reply?.passed?.body?.cancel();
+      // The client has left, and nobody has said so yet.
+      if (!exchange.writer && !exchange.tunnel?.events)
+        this.answered(exchange, { status: 499, bytesOut: 0, cut: true });
+      return;
+    }
+    if (!reply) return;
+    exchange.writer = new Http2Reply(exchange, reply);
+    try {
+      exchange.writer.begin();
+    } catch (error) {
+      this.site.options.failed(error);
+      exchange.stream.reset(h2.INTERNAL_ERROR);
+      exchange.writer.gone();
+    }
+  }
+
   /** The answer was written, as far as the windows allow, or cut. */
   answered(exchange: Http2Exchange, ending: Ending): void {
     exchange.body?.cancel();
@@ -137,42 +169,21 @@ export class Http2Server implements Http2Owner, ClientConnection {
 
   /** The client has left before it was answered to the end. */
   left(exchange: Http2Exchange): void {
-    if (exchange.reply) exchange.reply.gone();
-    // The exchange ends when the pipeline gives it back: until then its stream counts.
+    // Without a reply the exchange ends when the pipeline gives it back: until then its stream counts.
+    exchange.writer?.gone();
   }
 
   /** A call has taken longer than it may. */
   expire(exchange: Http2Exchange, failure: Failure): void {
-    if (exchange.reply) return exchange.reply.cut(failure);
-    const reply = new Http2Reply(exchange, refuse(failure.status, failure.message));
-    exchange.reply = reply;
+    if (exchange.writer) return exchange.writer.cut(failure);
     exchange.failure = failure;
-    reply.begin();
+    this.reply(exchange, refuse(failure.status, failure.message));
     exchange.leave(failure);
-  }
-
-  async #serve(exchange: Http2Exchange): Promise<void> {
-    const { options } = this.site;
-    let reply: Reply | undefined;
-    try {
-      reply = await options.handle(exchange);
-    } catch (error) {
-      options.failed(error);
-      reply = refuse(500, "the proxy failed on this request");
-    }
-    if (exchange.isGone) {
-      reply?.passed?.body?.cancel();
-      if (!exchange.reply && !exchange.tunnel?.events) this.answered(exchange, { status: 499, bytesOut: 0, cut: true });
-      return;
-    }
-    // It became a tunnel.
-    if (!reply) return;
-    exchange.reply = new Http2Reply(exchange, reply);
-    exchange.reply.begin();
   }
 
   #malformed(stream: Stream): void {
     const { reason } = fields;
+    this.site.refusals.count(kindOfBadRequest(400, reason));
     this.site.options.log("debug", "client", `malformed HTTP/2 request of ${this.peer}: ${reason}`);
     stream.connection.refuseStream(stream, h2.PROTOCOL_ERROR, reason);
     stream.finish();
@@ -180,6 +191,7 @@ export class Http2Server implements Http2Owner, ClientConnection {
 
   /** An answer to something that is no request for the pipeline. */
   #refuse(stream: Stream, status: number, why: string): void {
+    this.site.refusals.count(kindOfBadRequest(status, why));
     this.site.options.log("debug", "client", `${status} to ${this.peer}: ${why}`);
     stream.user = refusedUser(stream);
     const { content, fields: lines } = refuse(status, why);

@@ -1,7 +1,8 @@
 /** What every listener engine is given, and what it gives back. */
 import type { ListenAddress } from "../../lib/address.ts";
-import type { Exchange, Reply } from "../exchange.ts";
+import type { Exchange } from "../exchange.ts";
 import type { Ending } from "../plane.ts";
+import type { CertificateSet } from "../tls/certificate-set.ts";
 
 /** 0 = no bound. */
 export interface ClientTimeouts {
@@ -17,8 +18,8 @@ export interface ListenerOptions {
   readonly address: ListenAddress;
   /** asked anew for each request: SIGHUP may change them */
   timeouts(): ClientTimeouts;
-  /** @returns undefined when the connection became something else: a WebSocket, a tunnel */
-  handle(exchange: Exchange): Promise<Reply | undefined>;
+  /** answers through {@link Exchange.reply} */
+  handle(exchange: Exchange): void;
   ended(exchange: Exchange, ending: Ending): void;
   /** a fault of ours: the client gets 500 */
   failed(error: unknown): void;
@@ -33,6 +34,14 @@ export interface Listener {
   close(): Promise<void>;
   /** exchanges and WebSockets open now */
   readonly open: number;
+}
+
+/** A listener of the TLS port. */
+export interface TlsListener extends Listener {
+  /** New connections are served these; those that stand go on. */
+  certificates(set: CertificateSet): void;
+  /** The rules have changed, and with them perhaps who must show a certificate. */
+  policiesChanged(): void;
 }
 
 /** An address that a browser can open. */

@@ -1,15 +1,16 @@
 /** Writes one reply on an HTTP/1.1 connection of ours: head and first body bytes in one write. */
-import { hopByHop, nominatedBy, trailerLines } from "../../lib/fields.ts";
+import { nominatedBy, trailerLines } from "../../lib/fields.ts";
 import { writeHttpDate } from "../../lib/http-date.ts";
 import { release } from "../../lib/release.ts";
 import type { Body, BodySink } from "../body.ts";
 import type { Answer, OwnReply, PassedReply, Reply } from "../exchange.ts";
 import { Failure } from "../failure.ts";
 import { contentLength } from "../forward/http.ts";
+import { AnswerBody } from "../forward/answer-body.ts";
 import { SocketAnswer } from "../forward/upstream-connection.ts";
 import { refuse, titleOf } from "../guards/guard.ts";
 import { copyFields, type HeaderEdits } from "../headers/edits.ts";
-import { ByteNames } from "../wire/byte-names.ts";
+import { SP } from "../wire/byte-classes.ts";
 import { OTHER } from "../wire/head-bytes.ts";
 import type { Http1Exchange } from "./http1-exchange.ts";
 import type { Http1Connection } from "./http1.ts";
@@ -98,7 +99,8 @@ export class ReplyWriter implements BodySink {
   end(trailers?: readonly (readonly [string, string])[]): void {
     if (this.#over) return;
     const { out } = this.connection;
-    if (this.#chunked) out.text(`0\r\n${trailerLines(trailers)}\r\n`);
+    const { reply } = this;
+    if (this.#chunked && reply.passed) out.text(`0\r\n${trailerLines(trailers, reply.edits.drop)}\r\n`);
     this.#over = true;
     this.#body = undefined;
     this.#tell(false);
@@ -200,47 +202,57 @@ export class ReplyWriter implements BodySink {
   #passed(reply: PassedReply, answer: Answer): void {
     const { out } = this.connection;
     const { body } = answer;
-    const old = this.exchange.version === "HTTP/1.0";
     // A body without a length ends, for HTTP/1.0, with the connection.
     if (body && body.length < 0) {
-      if (old) this.goOn = false;
+      if (this.exchange.version === "HTTP/1.0") this.goOn = false;
       else this.#chunked = true;
     }
     if (answer instanceof SocketAnswer) this.#copyHead(answer, reply.edits);
-    else {
-      this.#statusLine(answer.status, answer.reason || titleOf(answer.status));
-      copyFields(
-        answer,
-        reply.edits,
-        (lower) => lower !== "content-length" || !body || body.length >= 0,
-        (name, value) => out.text(`${name}: ${value}\r\n`),
-      );
-    }
-    let head = "";
-    for (const [name, value] of reply.edits.lines) head += `${name}: ${value}\r\n`;
-    for (const [name, value] of reply.fields) head += `${name}: ${value}\r\n`;
-    if (answer.field("date") === undefined && !reply.edits.drop.has("date")) head += `Date: ${dateNow()}\r\n`;
-    if (this.#chunked) head += "Transfer-Encoding: chunked\r\n";
-    out.text(head);
+    else this.#visitHead(answer, reply.edits, body);
+    const { bytes } = reply.edits;
+    if (bytes.length > 0) out.copy(bytes, 0, bytes.length);
+    for (const [name, value] of reply.fields) out.text(`${name}: ${value}\r\n`);
+    if (answer.field("date") === undefined && !reply.edits.drop.has("date")) out.text(`Date: ${dateNow()}\r\n`);
+    if (this.#chunked) out.text("Transfer-Encoding: chunked\r\n");
     this.#connectionLine();
-    out.text("\r\n");
+    out.copy(lineEnd, 0, 2);
     if (!body) return this.end();
+    if (body instanceof AnswerBody && body.copyTo(out)) {
+      this.#bytes = body.length;
+      return this.end();
+    }
     this.#body = body;
     body.start(this);
     this.#composing = false;
     if (!this.#over) out.flush();
   }
 
-  /** The answer's own lines, byte for byte. */
-  #copyHead({ head }: SocketAnswer, edits: HeaderEdits): void {
+  /** From the fields of another engine. */
+  #visitHead(answer: Answer, edits: HeaderEdits, body: Body | undefined): void {
     const { out } = this.connection;
+    this.#statusLine(answer.status, answer.reason || titleOf(answer.status));
+    copyFields(
+      answer,
+      edits,
+      (lower) => lower !== "content-length" || !body || body.length >= 0,
+      (name, value) => out.text(`${name}: ${value}\r\n`),
+    );
+  }
+
+  /** The answer's own lines, byte for byte; neighbours that stay go as one range. */
+  #copyHead(answer: SocketAnswer, edits: HeaderEdits): void {
+    const { out } = this.connection;
+    const { head } = answer;
+    answer.written = true;
     const { bytes, lines, count } = head;
-    out.text(`HTTP/1.1 ${head.status} `);
-    out.copy(bytes, head.reasonStart, head.reasonEnd);
-    out.text("\r\n");
-    const drops = dropsOf(edits);
+    // The status line goes with the lines behind it, where it can go as it came.
+    let from = head.start;
+    if (head.minor !== 1 || bytes[head.reasonStart - 1] !== SP) {
+      out.text(`HTTP/1.1 ${head.status} `);
+      from = head.reasonStart;
+    }
+    const drops = edits.answerDrops;
     const nominated = (head.connection & OTHER) !== 0 ? nominatedBy(head.field("connection")) : undefined;
-    let from = -1;
     for (let i = 0; i < count; i++) {
       const start = lines[i * 4]!;
       const end = lines[i * 4 + 1]!;
@@ -255,13 +267,7 @@ export class ReplyWriter implements BodySink {
   }
 }
 
-const dropSets = new WeakMap<HeaderEdits, ByteNames>();
-
-function dropsOf(edits: HeaderEdits): ByteNames {
-  let drops = dropSets.get(edits);
-  if (!drops) dropSets.set(edits, (drops = new ByteNames([...hopByHop, ...edits.drop])));
-  return drops;
-}
+const lineEnd = Buffer.from("\r\n", "latin1");
 
 let dateText = "";
 let dateSecond = 0;

@@ -2,6 +2,7 @@
 import type { Body, BodySink, FieldLine } from "../body.ts";
 import { Failure } from "../failure.ts";
 import { ChunkedReader } from "../wire/chunked.ts";
+import { feedJoined } from "../wire/joined-chunks.ts";
 import type { RequestHead } from "../wire/request-head.ts";
 import type { Http1Connection } from "./http1.ts";
 
@@ -15,6 +16,8 @@ export class RequestBody implements Body {
   #paused = true;
   #over = false;
   #complete = false;
+  /** the client sends no more */
+  #ended = false;
   #heardMs = performance.now();
 
   constructor(
@@ -27,12 +30,19 @@ export class RequestBody implements Body {
     if (head.chunked) this.#chunks = new ChunkedReader();
   }
 
+  get expectsContinue(): boolean {
+    return (
+      this.#expectsContinue && this.#sink === undefined && this.received === 0 && this.connection.input === undefined
+    );
+  }
+
   start(sink: BodySink): void {
+    const expected = this.expectsContinue;
     this.#sink = sink;
     this.#paused = false;
     this.#heardMs = performance.now();
     // RFC 9110 10.1.1: only now is the body wanted.
-    if (this.#expectsContinue && this.connection.input === undefined) {
+    if (expected) {
       this.connection.out.text("HTTP/1.1 100 Continue\r\n\r\n");
       this.connection.out.flush();
     }
@@ -70,12 +80,19 @@ export class RequestBody implements Body {
       }
     }
     if (this.#paused && this.connection.input && !this.#complete) this.connection.pause();
+    this.#failIfShort();
+  }
+
+  /** What lies here may be all of it, although the upstream is not ready yet. */
+  #failIfShort(): void {
+    if (!this.#ended || this.#complete || this.#over || this.connection.input) return;
+    this.#fail(new Failure("client_gone", "the client closed its side inside the request body"));
   }
 
   /** The client sent FIN. */
   ended(): void {
-    if (this.#complete || this.#over) return;
-    this.#fail(new Failure("client_gone", "the client closed its side inside the request body"));
+    this.#ended = true;
+    this.#failIfShort();
   }
 
   cut(): void {
@@ -102,7 +119,7 @@ export class RequestBody implements Body {
 
   #feedChunks(input: Buffer, chunks: ChunkedReader): void {
     const { length } = input;
-    const to = chunks.feed(input, 0, length, { data: (bytes) => (this.#push(bytes), !this.#paused) });
+    const to = feedJoined(chunks, input, 0, length, { data: (bytes) => (this.#push(bytes), !this.#paused) });
     this.connection.consumed(to, length);
     if (chunks.error)
       this.#fail(new Failure("client_body_bad", `the request body is not validly chunked: ${chunks.error}`));

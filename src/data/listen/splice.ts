@@ -1,4 +1,6 @@
 /** Splice: two connections become one tunnel of bytes, with backpressure both ways and half-closes passed on. */
+import { releasedBytesMin } from "../../lib/limits.ts";
+import { release } from "../../lib/release.ts";
 import type { Swept, Sweeper } from "../../lib/sweeper.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import type { Output } from "../wire/output.ts";
@@ -28,12 +30,14 @@ export function splice(options: SpliceOptions): void {
 }
 
 class Tunnel implements Swept {
-  heardMs = performance.now();
+  #heardMs = performance.now();
+  readonly #sweeper: Sweeper;
   readonly #client: Half;
   readonly #upstream: Half;
   #over = false;
 
   constructor(readonly options: SpliceOptions) {
+    this.#sweeper = options.sweeper;
     this.#client = new Half(this, options.client);
     this.#upstream = new Half(this, options.upstream);
     this.#client.other = this.#upstream;
@@ -51,7 +55,11 @@ class Tunnel implements Swept {
 
   sweep(nowMs: number): void {
     const { silenceMs } = this.options;
-    if (silenceMs > 0 && nowMs - this.heardMs > silenceMs) this.finish(true);
+    if (silenceMs > 0 && nowMs - this.#heardMs > silenceMs) this.finish(true);
+  }
+
+  heard(): void {
+    this.#heardMs = this.#sweeper.dueMs;
   }
 
   finish(cut: boolean): void {
@@ -69,6 +77,7 @@ class Tunnel implements Swept {
 /** One side: what it says goes out on the other. */
 class Half implements SocketEvents {
   other!: Half;
+  readonly out: Output;
   /** bytes it has said */
   bytes = 0;
   #paused = false;
@@ -80,21 +89,26 @@ class Half implements SocketEvents {
   constructor(
     readonly tunnel: Tunnel,
     readonly side: SpliceSide,
-  ) {}
+  ) {
+    this.out = side.out;
+  }
 
   data(chunk: Uint8Array): void {
-    this.tunnel.heardMs = performance.now();
-    this.bytes += chunk.length;
-    const { out } = this.other.side;
-    out.chunk(chunk);
-    if (out.flush() || this.#paused) return;
+    const { length } = chunk;
+    this.tunnel.heard();
+    this.bytes += length;
+    if (this.other.out.pass(chunk)) {
+      if (length >= releasedBytesMin) release(chunk);
+      return;
+    }
+    if (this.#paused) return;
     this.#paused = true;
     this.side.transport.pause();
   }
 
   drain(): void {
-    this.tunnel.heardMs = performance.now();
-    if (!this.side.out.drain()) return;
+    this.tunnel.heard();
+    if (!this.out.drain()) return;
     this.other.#wake();
     this.#said();
   }
@@ -119,7 +133,7 @@ class Half implements SocketEvents {
 
   #then(act: "fin" | "end"): void {
     this.#afterDrain = act;
-    if (this.side.out.queuedBytes === 0) this.#said();
+    if (this.out.queuedBytes === 0) this.#said();
   }
 
   #said(): void {

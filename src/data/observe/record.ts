@@ -25,5 +25,6 @@ export function recordOf(exchange: Exchange, { status, bytesOut, cut }: Ending):
     requestId: exchange.id,
     deniedBy: exchange.deniedBy,
     cut,
+    ...(exchange.user !== "" && { user: exchange.user }),
   };
 }

@@ -4,36 +4,44 @@
  */
 import { showAddress, type DialAddress, type ListenAddress, type Protocol } from "../../lib/address.ts";
 import { openFileTree, type FileTree } from "../forward/files.ts";
-import { closed } from "../guards/closed.ts";
+import { clientCertificate } from "../guards/client-certificate.ts";
+import { authorize, type AuthorizationContext } from "../guards/authorization/authorize.ts";
+import type { AuthorizationRule } from "../guards/authorization/rules.ts";
 import type { Guard } from "../guards/guard.ts";
+import { addressGuards, limitGuards, type RouteNames } from "../guards/configured.ts";
 import { redirectTo } from "../guards/redirect.ts";
 import { toHttps } from "../guards/to-https.ts";
 import { compileEdits, mergeHeaderRules } from "../headers/edits.ts";
+import { compileHsts } from "../headers/hsts.ts";
+import type { HeaderRule } from "../headers/rules.ts";
+import { clientPolicy, type ClientPolicy } from "../tls/client-policy.ts";
 import type { Probe } from "../upstream/endpoint.ts";
 import { healthKey, type Ledger } from "../upstream/ledger.ts";
 import { Pool, type Member } from "../upstream/pool.ts";
 import { stickyId } from "../upstream/sticky.ts";
 import { normalisePathKey } from "./path.ts";
-import { defaultHost, type HostRules, type PathRules, type Rules } from "./rules.ts";
+import { defaultHost, type HostRules, type Levels, type PathRules, type Rules } from "./rules.ts";
 import type { HostTable, Route, Table, Trust } from "./table.ts";
 
 /** What Settings contribute to a table. */
-export interface CompileContext {
+export interface CompileContext extends AuthorizationContext {
   readonly ledger: Ledger;
   readonly version: string;
   readonly healthMethod: string;
   readonly healthIntervalSeconds: number;
-  /** port of the TLS listener, or undefined while there is none */
-  readonly tlsPort: number | undefined;
+  /** port of the TLS listener, asked when it is needed; undefined while there is none */
+  readonly tlsPort: (() => number) | undefined;
+  /** the grade of the TLS listener is high: then `to_https` brings HSTS */
+  readonly tlsHigh: boolean;
   /** where the admin API listens or would listen: such an upstream never carries traffic (A1) */
   readonly adminAddress: ListenAddress;
   readonly caFile: string | undefined;
-  /** @returns the text of a PEM file. @throws when it cannot be read */
-  readCa(file: string): string;
-  readonly clientCa: boolean;
+  /** PEM file of the TLS port's client authorities */
+  readonly clientCa: string | undefined;
+  readonly clientAuth: "require" | "request";
+  /** the TLS listener, where there is one, can tell who shows a certificate */
+  readonly clientCertificates: boolean;
   readonly stickyKey: Uint8Array;
-  /** remarks about the rules, for the log */
-  warn(text: string): void;
 }
 
 /** A member's health question, for control to ask. */
@@ -48,7 +56,7 @@ export interface Compiled {
   readonly targets: readonly HealthTarget[];
 }
 
-/** @throws Error when a folder of `files` or a `ca_file` cannot be opened; nothing else can fail on checked rules */
+/** @throws Error when a folder of `files`, a `ca_file` or a `client_ca` cannot be used; nothing else can fail on checked rules */
 export function compile(rules: Rules, context: CompileContext): Compiled {
   const hosts = new Map<string, HostTable>();
   const wildcards: { suffix: string; host: HostTable }[] = [];
@@ -56,16 +64,19 @@ export function compile(rules: Rules, context: CompileContext): Compiled {
   const targets = new Map<string, HealthTarget>();
   let fallback: HostTable | undefined;
   let redirectsWithoutTls = false;
+  const policies = new ClientPolicies(rules, context);
   for (const [name, host] of Object.entries(rules.upstreams ?? {})) {
     const paths = new Map<string, Route>();
+    const clientPolicy = policies.of(name, host);
+    const certificate = policies.used ? clientCertificate(clientPolicy) : undefined;
     for (const [path, own] of Object.entries(host.paths)) {
-      const route = compileRoute(name, path, [rules, host, own], context, targets);
+      const route = compileRoute(name, path, [rules, host, own], certificate, context, targets);
       if (!route) continue;
       redirectsWithoutTls ||= context.tlsPort === undefined && route.guards.some((guard) => guard.name === "to_https");
       paths.set(route.path, route);
       routes.push(route);
     }
-    const table: HostTable = { name, paths };
+    const table: HostTable = { name, paths, clientPolicy };
     if (name === defaultHost) fallback = table;
     else if (name.startsWith("*.")) wildcards.push({ suffix: name.slice(1), host: table });
     else hosts.set(name, table);
@@ -78,6 +89,7 @@ export function compile(rules: Rules, context: CompileContext): Compiled {
     hosts,
     wildcards,
     fallback,
+    clientPolicy: policies.port,
     routes,
     unmatchedStatus: rules.unmatched_status ?? 404,
     retryBudgetPercent: rules.retry_budget ?? 20,
@@ -85,12 +97,11 @@ export function compile(rules: Rules, context: CompileContext): Compiled {
   return { table, targets: [...targets.values()] };
 }
 
-type Levels = readonly [top: Rules, host: HostRules, path: PathRules];
-
 function compileRoute(
   host: string,
   pathKey: string,
   levels: Levels,
+  certificate: Guard | undefined,
   context: CompileContext,
   targets: Map<string, HealthTarget>,
 ): Route | undefined {
@@ -107,6 +118,7 @@ function compileRoute(
   const near = <K extends keyof PathRules & keyof HostRules & keyof Rules>(key: K) =>
     own[key] ?? hostRules[key] ?? top[key];
   const requestEdits = compileEdits(mergeHeaderRules(top.server_headers, hostRules.server_headers, own.server_headers));
+  const answerRules = mergeHeaderRules(top.client_headers, hostRules.client_headers, own.client_headers);
   const trust = trustOf(levels, host, requestEdits.host, context);
   const timeouts = {
     connect: 5,
@@ -122,15 +134,17 @@ function compileRoute(
     host,
     path,
     name,
-    guards: guardsOf(levels, context),
+    guards: guardsOf({ host, path }, levels, certificate, context),
     files: own.files === undefined ? undefined : fileTree(own.files, name),
     pool:
       own.servers && !own.redirect_to
         ? compilePool(host, path, levels, trust, stickySeconds > 0, context, targets)
         : undefined,
     requestEdits,
-    responseEdits: compileEdits(mergeHeaderRules(top.client_headers, hostRules.client_headers, own.client_headers)),
+    responseEdits: compileEdits(answerRules),
+    hsts: hstsOf(levels, answerRules, context),
     stripPrefix: own.strip_prefix ?? false,
+    cutsTokens: near("authorization")?.type === "jwt",
     timeouts: {
       connectMs: timeouts.connect * 1000,
       firstByteMs: timeouts.first_byte * 1000,
@@ -139,6 +153,7 @@ function compileRoute(
     },
     retries: near("retries") ?? 2,
     retryBodyBytesMax: near("retry_body") ?? 64 * 1024,
+    maxBodyBytes: near("max_body") ?? 0,
     stickySeconds,
     trust,
   };
@@ -153,18 +168,65 @@ function fileTree(folder: string, route: string): FileTree {
 }
 
 /** Guards in the order they run (contract, section 1); only those that are configured. */
-function guardsOf([top, host, path]: Levels, context: CompileContext): Guard[] {
+function guardsOf(names: RouteNames, levels: Levels, certificate: Guard | undefined, context: CompileContext): Guard[] {
+  const [top, host, path] = levels;
   const guards: Guard[] = [];
   const status = path.redirect_status ?? host.redirect_status ?? top.redirect_status ?? 301;
   if (path.to_https || host.to_https || top.to_https) guards.push(toHttps(status, context.tlsPort));
-  if (context.clientCa || host.client_ca !== undefined) guards.push(closed("client_ca"));
-  for (const key of ["allow", "deny"] as const) {
-    if ((path[key] ?? host[key] ?? top[key] ?? []).length > 0) guards.push(closed(key));
-  }
+  if (certificate) guards.push(certificate);
+  guards.push(...addressGuards(levels), ...limitGuards(names, levels, context.guardState));
   const authorization = path.authorization ?? host.authorization ?? top.authorization;
-  if (authorization && authorization.type !== "none") guards.push(closed("authorization"));
+  const asks = authorization && authorizationGuard(authorization, names, context);
+  if (asks) guards.push(asks);
   if (path.redirect_to !== undefined) guards.push(redirectTo(path.redirect_to, status));
   return guards;
+}
+
+function authorizationGuard(rule: AuthorizationRule, { host, path }: RouteNames, context: CompileContext) {
+  try {
+    return authorize(rule, host, context);
+  } catch (error) {
+    throw new Error(`Cannot use the authorization of route ${host}${path}: ${(error as Error).message}`);
+  }
+}
+
+/** A year by default, where plain requests are redirected and nobody is let in by an old protocol (contract, section 14). */
+function hstsOf([top, host, path]: Levels, rules: readonly HeaderRule[], context: CompileContext): string | undefined {
+  const redirects = path.to_https || host.to_https || top.to_https;
+  return compileHsts(host.hsts ?? top.hsts ?? (redirects && context.tlsHigh ? 31_536_000 : 0), rules);
+}
+
+/** The client certificates that hosts ask for, and the port for all others. */
+class ClientPolicies {
+  readonly port: ClientPolicy | undefined;
+  /** some host of the port asks for one */
+  readonly used: boolean;
+
+  constructor(
+    rules: Rules,
+    readonly context: CompileContext,
+  ) {
+    this.port = context.clientCa === undefined ? undefined : this.#read("the port", context.clientCa, undefined);
+    const hosts = Object.values(rules.upstreams ?? {});
+    this.used = this.port !== undefined || hosts.some((host) => host.client_ca !== undefined);
+  }
+
+  of(name: string, host: HostRules): ClientPolicy | undefined {
+    const file = host.client_ca ?? (host.client_auth === undefined ? undefined : this.context.clientCa);
+    return file === undefined ? this.port : this.#read(`host ${name}`, file, host.client_auth);
+  }
+
+  #read(of: string, file: string, auth: "require" | "request" | undefined): ClientPolicy {
+    if (!this.context.clientCertificates)
+      throw new Error(
+        `Cannot ask for client certificates (\`client_ca\` of ${of}): Bun.serve hides them; set \`listener_engine: socket\``,
+      );
+    try {
+      return clientPolicy(this.context.readCa(file), (auth ?? this.context.clientAuth) === "require");
+    } catch (error) {
+      throw new Error(`Cannot use client_ca "${file}" of ${of}: ${(error as Error).message}`);
+    }
+  }
 }
 
 function trustOf(

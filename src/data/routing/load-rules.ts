@@ -13,6 +13,7 @@ import { isRuleKey, rewriteHostFile, rewriteRules, unknownInHostFile } from "./l
 import {
   dropUnselected,
   inspectAuthorizations,
+  inspectClientAuthorities,
   isSticky,
   remarkHosts,
   remarkRules,
@@ -127,6 +128,7 @@ function loadMain(report: Report, given: GivenForRules): Rules | undefined {
   if (!checked) return undefined;
   const rules: Rules = { ...checked, provider: checked.provider ?? ["file"] };
   inspectAuthorizations(rules, root, given.settings, report);
+  inspectClientAuthorities(rules.upstreams ?? {}, root, given.settings, report);
   return report.failed ? undefined : dropUnselected(rules);
 }
 
@@ -149,6 +151,7 @@ function loadHostFile(
   const checked = check(hostsShape, hosts, report, optionsOf(given));
   if (!checked) return undefined;
   inspectAuthorizations({ upstreams: checked }, wrap(hosts), given.settings, report);
+  inspectClientAuthorities(checked, wrap(hosts), given.settings, report);
   for (const [name, { at }] of hosts.entries) {
     if (Object.hasOwn(before, name))
       report.add("note", "advice", at, [name], `host "${name}" of this file replaces the one of an earlier file`, {

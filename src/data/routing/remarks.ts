@@ -73,10 +73,9 @@ export function remarkHosts(hosts: MapNode, path: Path, report: Report): void {
   used.tell();
 }
 
-/** Keys of a later release that a file uses: one line for the harmless ones, one for the guards, which fail closed. */
+/** Keys of a later release that a file uses: one line. */
 class Used {
   #later = new Map<string, { entry: Entry; path: Path }>();
-  #closed = new Map<string, { entry: Entry; path: Path }>();
 
   constructor(readonly report: Report) {}
 
@@ -93,14 +92,12 @@ class Used {
   look(map: MapNode, path: Path, skip: (key: string) => boolean = () => false): void {
     for (const [key, entry] of map.entries) {
       if (skip(key) || !Object.hasOwn(ruleKeys, key) || !ruleKeys[key as keyof typeof ruleKeys].about.later) continue;
-      const kind = !guards.has(key) ? this.#later : isOpen(key, entry) ? undefined : this.#closed;
-      if (kind && !kind.has(key)) kind.set(key, { entry, path: [...path, key] });
+      if (!this.#later.has(key)) this.#later.set(key, { entry, path: [...path, key] });
     }
   }
 
   tell(): void {
     const [later] = this.#later.values();
-    const [closed] = this.#closed.values();
     if (later)
       this.report.add(
         "note",
@@ -109,22 +106,11 @@ class Used {
         later.path,
         `checked, not in force yet: ${[...this.#later.keys()].join(", ")}`,
       );
-    if (!closed) return;
-    const names = [...this.#closed.keys()].join(", ");
-    this.report.add(
-      "warning",
-      "not-in-force",
-      closed.entry.at,
-      closed.path,
-      `checked, not in force yet: ${names}. Until then these routes answer 503`,
-    );
   }
 }
 
-const guards = new Set(["authorization", "allow", "deny", "client_ca"]);
-
-function isOpen(key: string, { value }: Entry): boolean {
-  if (key !== "authorization") return value.kind === "list" && value.items.length === 0;
+/** `authorization: {type: none}` */
+function isNone({ value }: Entry): boolean {
   const type = value.kind === "map" ? value.entries.get("type")?.value : undefined;
   return type?.kind === "scalar" && type.value === "none";
 }
@@ -132,7 +118,7 @@ function isOpen(key: string, { value }: Entry): boolean {
 /** In the original the global `authorization` overrides a path's; a file may have relied on it. */
 function oppositeOrder(root: MapNode, report: Report): void {
   const top = root.entries.get("authorization");
-  if (!top || isOpen("authorization", top)) return;
+  if (!top || isNone(top)) return;
   for (const [name, { value: host }] of mapAt(root, "upstreams")?.entries ?? []) {
     for (const [key, { value: rules }] of mapAt(host, "paths")?.entries ?? []) {
       const own = rules.kind === "map" ? rules.entries.get("authorization") : undefined;
@@ -181,6 +167,12 @@ export function inspectAuthorizations(
         once: "jwt without data",
       });
     }
+    const shared = rule.public_key === undefined && rule.jwks === undefined;
+    const bytes = settings.master_key === undefined ? Infinity : Buffer.byteLength(settings.master_key);
+    if (shared && bytes < jwtSecretBytesMin) {
+      const message = `tokens signed with \`master_key\` pass here, and its ${bytes} bytes could be found out by trying: give it at least ${jwtSecretBytesMin}`;
+      report.add("warning", "advice", at, path, message, { once: "short master key" });
+    }
   };
   inspect(rules, []);
   for (const [name, host] of Object.entries(rules.upstreams ?? {}) as [string, HostRules][]) {
@@ -189,6 +181,23 @@ export function inspectAuthorizations(
   }
   for (const section of ["consul", "kubernetes"] as const) {
     for (const [i, service] of (rules[section]?.services ?? []).entries()) inspect(service, [section, "services", i]);
+  }
+}
+
+/** A host with `client_ca` needs a listener that can see a client's certificate. */
+export function inspectClientAuthorities(
+  hosts: Record<string, HostRules>,
+  root: MapNode,
+  settings: Settings,
+  report: Report,
+): void {
+  if (settings.listener_engine !== "bun") return;
+  for (const [name, host] of Object.entries(hosts)) {
+    const path = ["upstreams", name, "client_ca"];
+    const message =
+      "client_ca needs the socket engine: Bun.serve does not show a client's certificate, so remove listener_engine: bun from main.yaml";
+    if (host.client_ca !== undefined)
+      report.error("conflict", find(root, path).at, path, message, { once: "client_ca" });
   }
 }
 

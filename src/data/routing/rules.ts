@@ -63,5 +63,8 @@ export type PathRules = z.output<typeof pathShape>;
 export type HostRules = z.output<typeof hostShape>;
 export type Rules = z.output<typeof rulesShape>;
 
+/** The three places where a setting of a route may stand. */
+export type Levels = readonly [top: Rules, host: HostRules, path: PathRules];
+
 /** The catch-all host's name in the file (exact capitals, as the original). */
 export const defaultHost = "DEFAULT";

@@ -2,6 +2,7 @@
 import type { FileTree } from "../forward/files.ts";
 import type { Guard } from "../guards/guard.ts";
 import type { HeaderEdits } from "../headers/edits.ts";
+import type { ClientPolicy } from "../tls/client-policy.ts";
 import type { Pool } from "../upstream/pool.ts";
 
 export interface Timeouts {
@@ -37,17 +38,25 @@ export interface Route {
   readonly requestEdits: HeaderEdits;
   readonly responseEdits: HeaderEdits;
   readonly stripPrefix: boolean;
+  /** our token parameters are cut out of the query before it goes upstream */
+  readonly cutsTokens: boolean;
   readonly timeouts: Timeouts;
   readonly retries: number;
   readonly retryBodyBytesMax: number;
+  /** of a request body; 0 = no bound */
+  readonly maxBodyBytes: number;
   /** Max-Age of the sticky cookie in seconds; 0 = off */
   readonly stickySeconds: number;
   readonly trust: Trust;
+  /** value of `Strict-Transport-Security` on TLS answers; undefined = none, or a header rule speaks of it */
+  readonly hsts: string | undefined;
 }
 
 export interface HostTable {
   readonly name: string;
   readonly paths: ReadonlyMap<string, Route>;
+  /** which client certificates it asks for: its own, or the port's */
+  readonly clientPolicy: ClientPolicy | undefined;
 }
 
 export interface Table {
@@ -57,6 +66,8 @@ export interface Table {
   /** `*.example.com` by suffix `.example.com`, longest first */
   readonly wildcards: readonly { readonly suffix: string; readonly host: HostTable }[];
   readonly fallback: HostTable | undefined;
+  /** of the TLS port, for names that lead to no host */
+  readonly clientPolicy: ClientPolicy | undefined;
   readonly routes: readonly Route[];
   readonly unmatchedStatus: 404 | 421 | 502 | 503;
   /** per cent; 0 = no budget */

@@ -40,28 +40,29 @@ export class Pool {
    * @returns undefined when every member is down or was tried
    */
   pick(nowMs: number, tried: readonly Member[]): Member | undefined {
-    return this.#next(tried, (member) => member.health.ready(nowMs)) ?? this.#lastResort(tried);
+    // Members tried in this exchange just failed; what is left is aside, but better than no answer.
+    return this.#next(nowMs, tried, false) ?? this.#next(nowMs, tried, true);
+  }
+
+  #next(nowMs: number, tried: readonly Member[], evenAside: boolean): Member | undefined {
+    const ring = this.#ring;
+    const { turn } = this;
+    // The counter outlives tables: this ring may be shorter than the one before.
+    let at = turn.next < ring.length ? turn.next : 0;
+    for (let i = 0; i < ring.length; i++) {
+      const member = ring[at]!;
+      if (++at === ring.length) at = 0;
+      const { health } = member;
+      if (!(evenAside ? health.state !== "down" : health.ready(nowMs)) || tried.includes(member)) continue;
+      turn.next = at;
+      return member;
+    }
+    return undefined;
   }
 
   /** True when active checks hold every member for down. */
   get allDown(): boolean {
     return this.members.every((member) => member.health.state === "down");
-  }
-
-  #lastResort(tried: readonly Member[]): Member | undefined {
-    // Members tried in this exchange just failed; what is left is aside, but better than no answer.
-    return this.#next(tried, (member) => member.health.state !== "down");
-  }
-
-  #next(tried: readonly Member[], fits: (member: Member) => boolean): Member | undefined {
-    const ring = this.#ring;
-    for (let i = 0; i < ring.length; i++) {
-      const member = ring[(this.turn.next + i) % ring.length]!;
-      if (!fits(member) || tried.includes(member)) continue;
-      this.turn.next = (this.turn.next + i + 1) % ring.length;
-      return member;
-    }
-    return undefined;
   }
 }
 

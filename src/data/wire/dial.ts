@@ -1,6 +1,9 @@
 /** Opens one socket to an upstream: TCP, TLS or unix, within a time, with errors told apart as Failures. */
-import { descriptorsLeft } from "../../lib/descriptors.ts";
 import type { Socket } from "bun";
+import { BoundedMap } from "../../lib/bounded-map.ts";
+import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
+import { descriptorsLeft } from "../../lib/descriptors.ts";
+import { upstreamSessionsMax } from "../../lib/limits.ts";
 import { Failure, type FailureCode } from "../failure.ts";
 
 /** What happens to a socket; its user may put another set of ears in place at any time (`socket.data.events`). */
@@ -39,6 +42,9 @@ export type DialedSocket = Socket<Dial>;
 /** As ALPN wants them (RFC 7301 3.1). */
 const offers = { h1: "\x08http/1.1", h2: "\x02h2" };
 
+/** What a session may be resumed by: another trust, name or address never gets it. */
+const sessions = new BoundedMap<string, Buffer>(upstreamSessionsMax);
+
 /** One attempt; lives on as the socket's data, to carry its events. */
 export class Dial {
   events: SocketEvents;
@@ -46,6 +52,8 @@ export class Dial {
   private settled = false;
   private error: Error | undefined;
   private timer: Timer | undefined;
+  /** where the session of this connection is to be kept; undefined when it is, or there is none */
+  private sessionKey: string | undefined;
 
   constructor(
     readonly options: DialOptions,
@@ -57,6 +65,9 @@ export class Dial {
   begin(): void {
     const { connect, tls, connectMs, signal } = this.options;
     if (signal?.aborted) return this.fail("client_gone", "the client left before the connect");
+    // The last file is for accept: a client can be told.
+    if (descriptorReserve.exhausted)
+      return this.fail("upstream_busy", `Cannot connect to ${this.target}: too many open files`);
     signal?.addEventListener("abort", this.aborted);
     if (connectMs > 0) {
       const late = `Cannot connect to ${this.target}: no connection within ${connectMs} ms`;
@@ -85,7 +96,22 @@ export class Dial {
   opened(socket: DialedSocket): void {
     this.socket = socket;
     if (this.settled) return void socket.terminate();
-    if (this.options.tls === undefined) this.succeed(socket);
+    const { tls } = this.options;
+    if (tls === undefined) return this.succeed(socket);
+    this.sessionKey = JSON.stringify([this.target, tls.serverName, tls.rejectUnauthorized, tls.ca ?? ""]);
+    const session = sessions.get(this.sessionKey);
+    // BUN(1.4.4): sessions are not resumed by themselves; remove when they are.
+    if (session) socket.setSession(session);
+  }
+
+  /** By the first bytes of an answer the tickets of TLS 1.3 have come, which follow the handshake. */
+  heard(socket: DialedSocket, chunk: Buffer<ArrayBuffer>): void {
+    if (this.sessionKey !== undefined) {
+      const session = socket.getSession() as Buffer | undefined;
+      if (session) sessions.set(this.sessionKey, session);
+      this.sessionKey = undefined;
+    }
+    this.events.data(chunk);
   }
 
   shaken(socket: DialedSocket, success: boolean, error: Error | null): void {
@@ -159,7 +185,7 @@ const handlers: Bun.SocketHandler<Dial> = {
   open: (socket) => socket.data.opened(socket),
   // BUN(1.4.4): without this handler a bad certificate resolves as a closed socket; remove when connect rejects.
   handshake: (socket, success, error) => socket.data.shaken(socket, success, error),
-  data: (socket, chunk) => socket.data.events.data(chunk as Buffer<ArrayBuffer>),
+  data: (socket, chunk) => socket.data.heard(socket, chunk as Buffer<ArrayBuffer>),
   drain: (socket) => socket.data.events.drain(),
   end: (socket) => socket.data.events.end(),
   close: (socket, error) => socket.data.closed(error),

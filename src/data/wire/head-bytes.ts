@@ -37,6 +37,8 @@ export abstract class FieldLines {
   count = 0;
   /** a name holds `_` */
   hasUnderscore = false;
+  /** @internal bit n is set when a name of n bytes (modulo 32) is there: most questions for a field end here */
+  lengths = 0;
   /** why a parse failed: a constant text, nothing of the peer's in it */
   reason = "";
   /** lines that came as never to be put into a table (RFC 7541 7.1.3); undefined without */
@@ -53,6 +55,7 @@ export abstract class FieldLines {
 
   /** Several lines are joined by ", " (Cookie by "; "). @param name lower case. @returns latin1 */
   field(name: string): string | undefined {
+    if (((this.lengths >>> (name.length & 31)) & 1) === 0) return undefined;
     const { bytes, lines } = this;
     let joined: string | undefined;
     for (let i = 0, last = this.count * 4; i < last; i += 4) {
@@ -113,6 +116,7 @@ export function scanFields(
   let at = from;
   let count = 0;
   let seen = 0;
+  let seenLengths = 0;
   while (bytes[at] !== CR) {
     if (count === linesMax) return into.refuse(431, "too many field lines");
     const nameStart = at;
@@ -143,6 +147,7 @@ export function scanFields(
     lines[i + 2] = valueStart;
     lines[i + 3] = valueEnd;
     const length = nameEnd - nameStart;
+    seenLengths |= 1 << (length & 31);
     if (length < 32 && ((lengths >>> length) & 1) !== 0) {
       const status = into.note(count, nameStart, nameEnd, valueStart, valueEnd);
       if (status !== 0) return status;
@@ -150,6 +155,7 @@ export function scanFields(
     count++;
   }
   into.count = count;
+  into.lengths = seenLengths;
   into.hasUnderscore = (seen & UNDERSCORE) !== 0;
   return at + 2 === end ? 0 : into.refuse(400, "a bare CR in an empty line");
 }

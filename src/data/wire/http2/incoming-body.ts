@@ -34,6 +34,11 @@ export class IncomingBody implements Body {
     return !this.#paused && !this.#ended && !this.#over;
   }
 
+  /** Its sender waits for a 100 (RFC 9110 10.1.1), which starting it sends. */
+  get expectsContinue(): boolean {
+    return this.onStart !== undefined && this.#sink === undefined && this.received === 0;
+  }
+
   /** everything has come */
   get complete(): boolean {
     return this.#ended;

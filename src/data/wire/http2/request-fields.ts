@@ -5,7 +5,7 @@
 import { classes, METHOD, TARGET, TOKEN } from "../byte-classes.ts";
 import { isAt, readContentLength } from "../head-bytes.ts";
 import { RequestHead } from "../request-head.ts";
-import { authorityEnd } from "../request-target.ts";
+import { asteriskForm, authorityEnd, authorityForm, originForm } from "../request-target.ts";
 import {
   AUTHORITY_FIELD,
   BAD,
@@ -180,19 +180,17 @@ export class RequestFields {
   }
 
   /**
-   * The head as HTTP/1.1 has it, in memory of its own: the path, then Host, then all other lines.
+   * The head as HTTP/1.1 has it, in memory of its own: a request line, then Host, then all other lines.
    * @param extra lines behind them, each with its end
    */
-  head(extra = ""): RequestHead {
-    const { bytes, lines, count, length } = this.#list;
-    const path = this.#pseudo[PATH_FIELD]!;
+  head(method = this.method, extra = ""): RequestHead {
+    const { count, length, lines, bytes } = this.#list;
     const authority = this.#pseudo[AUTHORITY_FIELD]!;
     const regular = this.#first < count ? lines[this.#first * perLine]! : length;
-    const pathLength = path < 0 ? 0 : lines[path * perLine + 3]! - lines[path * perLine + 2]!;
-    const room = pathLength + (this.authority === undefined ? 0 : this.authority.length + 8) + length - regular;
-    const out = new HeadBuilder(room + extra.length + 2, count - this.#first + 5, pathLength);
+    const room = method.length + this.target.length + 32 + (this.authority?.length ?? 0) + length - regular;
+    const out = new HeadBuilder(room + extra.length, count - this.#first + 5);
     const { head } = out;
-    if (path >= 0) bytes.copy(head.bytes, 0, lines[path * perLine + 2]!, lines[path * perLine + 3]!);
+    out.requestLine(method, this.target);
     if (authority >= 0) {
       head.hostLine = 0;
       out.line(hostName, 0, 4, bytes, lines[authority * perLine + 2]!, lines[authority * perLine + 3]!);
@@ -204,8 +202,6 @@ export class RequestFields {
     if (this.#cookies > 1) this.#joinCookies(out);
     if (extra !== "") out.text(extra);
     out.end();
-    head.pathStart = path < 0 ? -1 : 0;
-    head.pathEnd = path < 0 ? -1 : pathLength;
     head.contentLength = this.contentLength;
     head.expectContinue = this.expectContinue;
     head.teTrailers = this.teTrailers;
@@ -257,12 +253,23 @@ export class RequestFields {
 /** Lays lines into a head of their own. */
 class HeadBuilder {
   readonly head: RequestHead;
-  #at: number;
+  #at = 0;
 
-  constructor(bytes: number, lines: number, at: number) {
+  constructor(bytes: number, lines: number) {
     this.head = new RequestHead(new Int32Array(4 * lines));
     this.head.bytes = Buffer.allocUnsafe(bytes);
-    this.#at = at;
+  }
+
+  /** @param target latin1; "" where there is none that could go on (CONNECT) */
+  requestLine(method: string, target: string): void {
+    const { head } = this;
+    this.#at = head.bytes.write(`${method} ${target} HTTP/1.1\r\n`, 0, "latin1");
+    head.methodEnd = method.length;
+    head.targetStart = method.length + 1;
+    head.targetEnd = head.targetStart + target.length;
+    head.form = target === "" ? authorityForm : target === "*" ? asteriskForm : originForm;
+    head.pathStart = target === "" ? -1 : head.targetStart;
+    head.pathEnd = target === "" ? -1 : head.targetEnd;
   }
 
   /** All lines from `first` on, which lie side by side from `from` on. */
@@ -274,6 +281,7 @@ class HeadBuilder {
     let to = head.count * 4;
     for (let i = first * perLine, last = count * perLine; i < last; i += perLine) {
       this.kind(lines[i + 4]!);
+      head.lengths |= 1 << ((lines[i + 1]! - lines[i]!) & 31);
       into[to++] = lines[i]! + shift;
       into[to++] = lines[i + 1]! + shift;
       into[to++] = lines[i + 2]! + shift;
@@ -306,6 +314,7 @@ class HeadBuilder {
     lines[count * 4 + 1] = middle;
     lines[count * 4 + 2] = middle + 2;
     lines[count * 4 + 3] = end;
+    this.head.lengths |= 1 << ((nameEnd - name) & 31);
     this.head.count++;
     this.#at = end + 2;
   }

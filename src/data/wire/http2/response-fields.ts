@@ -24,9 +24,27 @@ export function readResponse(list: FieldList): ResponseHead | string {
   const status = statusOf(bytes, lines[2]!, lines[3]!);
   if (status < 0) return "a status that is none";
   const from = lines[3]! + 2;
+  const line = statusLineOf(status);
+  // Where a line comes to lie behind the status line.
+  const shift = line.length - from;
   const head = new ResponseHead(new Int32Array(4 * (count - 1)));
-  for (let line = 1; line < count; line++) {
-    const i = line * perLine;
+  const problem = takeLines(head, list, shift);
+  if (problem !== undefined) return problem;
+  head.status = status;
+  head.end = length + shift + 2;
+  head.bytes = Buffer.allocUnsafe(head.end);
+  line.copy(head.bytes);
+  bytes.copy(head.bytes, line.length, from, length);
+  head.bytes[head.end - 2] = 13;
+  head.bytes[head.end - 1] = 10;
+  head.reasonStart = 13;
+  head.reasonEnd = line.length - 2;
+  return head;
+}
+
+/** @returns why the head must not be believed */
+function takeLines(head: ResponseHead, { bytes, lines, count }: FieldList, shift: number): string | undefined {
+  for (let i = perLine, to = 0; i < count * perLine; i += perLine) {
     const kind = lines[i + 4]!;
     const name = kind & NAME;
     if (name > 0) {
@@ -39,30 +57,24 @@ export function readResponse(list: FieldList): ResponseHead | string {
       }
     }
     if ((kind & UNDERSCORED) !== 0) head.hasUnderscore = true;
-    if ((kind & SENSITIVE) !== 0) (head.sensitive ??= new Set()).add(line - 1);
-    for (let part = 0; part < 4; part++) head.lines[(line - 1) * 4 + part] = lines[i + part]! - from;
+    if ((kind & SENSITIVE) !== 0) (head.sensitive ??= new Set()).add(head.count);
+    head.lengths |= 1 << ((lines[i + 1]! - lines[i]!) & 31);
+    for (let part = 0; part < 4; part++) head.lines[to++] = lines[i + part]! + shift;
+    head.count++;
   }
-  head.status = status;
-  head.count = count - 1;
-  const reason = reasonOf(status);
-  head.bytes = Buffer.allocUnsafe(length - from + 2 + reason.length);
-  bytes.copy(head.bytes, 0, from, length);
-  head.bytes[length - from] = 13;
-  head.bytes[length - from + 1] = 10;
-  head.end = length - from + 2;
-  // HTTP/2 has no reason phrases; clients of HTTP/1.1 get the usual one.
-  reason.copy(head.bytes, head.end);
-  head.reasonStart = head.end;
-  head.reasonEnd = head.bytes.length;
-  return head;
+  return undefined;
 }
 
-const reasons = new Map<number, Buffer>();
+const statusLines = new Map<number, Buffer>();
 
-function reasonOf(status: number): Buffer {
-  let reason = reasons.get(status);
-  if (!reason) reasons.set(status, (reason = Buffer.from(STATUS_CODES[status] ?? "", "latin1")));
-  return reason;
+/** HTTP/2 has no reason phrases; clients of HTTP/1.1 get the usual one. */
+function statusLineOf(status: number): Buffer {
+  let line = statusLines.get(status);
+  if (!line) {
+    line = Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`, "latin1");
+    statusLines.set(status, line);
+  }
+  return line;
 }
 
 /** Three digits, 100 to 999; or -1. */
