@@ -59,18 +59,25 @@ function identify(plane: Plane, exchange: Exchange): void {
   exchange.client = exchange.peer;
   if (trusted.empty || !trusted.has(exchange.peer)) return;
   exchange.trusted = true;
-  const hops = exchange.field("x-forwarded-for")?.split(",") ?? [];
-  for (const hop of hops.reverse().slice(0, forwardedHopsMax)) {
-    const ip = hopAddress(hop.trim());
+  const hops = exchange.field("x-forwarded-for");
+  let end = hops?.length ?? 0;
+  // From the right, which our own side wrote.
+  for (let hop = 0; hop < forwardedHopsMax && end > 0; hop++) {
+    const comma = hops!.lastIndexOf(",", end - 1);
+    const ip = hopAddress(hops!.slice(comma + 1, end).trim());
     if (ip === undefined) return;
     exchange.client = ip;
     if (!trusted.has(ip)) return;
+    end = comma;
   }
 }
 
 /** One hop of X-Forwarded-For, without the port and brackets that some balancers write. @returns undefined for what is no address */
 function hopAddress(hop: string): string | undefined {
-  const bare = hop.replace(/^\[([^\]]+)\](?::\d{1,5})?$/, "$1").replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1");
+  const plain = !hop.includes(":") && !hop.startsWith("[");
+  const bare = plain
+    ? hop
+    : hop.replace(/^\[([^\]]+)\](?::\d{1,5})?$/, "$1").replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1");
   const ip = normaliseIp(bare);
   return isIP(ip) === 0 ? undefined : ip;
 }

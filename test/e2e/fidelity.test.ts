@@ -52,13 +52,34 @@ describe("the request goes upstream as it came", () => {
       .map((line) => line.split(":")[0]);
     expect(added).toEqual([
       "X-Forwarded-For",
+      "X-Real-IP",
       "X-Forwarded-Proto",
       "X-Forwarded-Host",
       "X-Forwarded-Port",
-      "X-Real-IP",
       "X-Request-Id",
       "CDN-Loop",
     ]);
+  });
+  test("what is prepared for a connection and a route says the same as what is made for one request", async () => {
+    await using up = await recorder(ok);
+    const servers = `servers: ["${up.address}"], healthcheck: false, strip_prefix: true`;
+    await using proxy = await startProxy(
+      // A rule that speaks of such a field makes ours one by one.
+      `server_headers: ["X-Rule: 1"]\nupstreams: { DEFAULT: { paths: { "/a": { ${servers} }, "/b": { ${servers}, server_headers: ["-X-Forwarded-For", "X-Forwarded-For: 127.0.0.1"] } } } }`,
+      engines,
+    );
+    for (const host of ["a.test", "A.test:81", "[::1]:8"]) {
+      for (const path of ["/a/x", "/b/x"])
+        await raw(proxy.port, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nX-Request-Id: 1\r\n\r\n`);
+    }
+    const lines = up.seen.map((head) =>
+      head
+        .replace(/X-Forwarded-Prefix: \/[ab]/, "")
+        .split("\r\n")
+        .sort(),
+    );
+    expect(lines).toHaveLength(6);
+    for (let i = 0; i < 6; i += 2) expect(lines[i + 1]).toEqual(lines[i]!);
   });
   test("a GET with its body, and trailers that do no harm", async () => {
     await using up = await recorder(ok);

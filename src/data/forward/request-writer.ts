@@ -8,6 +8,7 @@ import {
   dropped,
   fieldsToUpstream,
   hostToUpstream,
+  prefixOf,
   rewritten,
   saidOfClient,
   targetToUpstream,
@@ -22,20 +23,14 @@ import type { Attempt } from "./forwarder.ts";
 /** An exchange that still has the bytes of its head. */
 export interface RawExchange extends Exchange {
   readonly head: RequestHead;
-  readonly connection: {
-    said: Said | undefined;
-    /** it has asked before */
-    readonly again: boolean;
-  };
+  readonly connection: { saidOfClient: SaidOfClient | undefined };
 }
 
-/** What was added to the request before on this connection: nearly always the same again. */
-export interface Said {
-  readonly authority: string | undefined;
-  readonly route: Route;
-  /** as it goes out, up to the request id */
+/** What we say about the client of a connection, as it goes out; made for its first request. */
+export interface SaidOfClient {
+  /** up to the value of X-Forwarded-Host */
   readonly before: Buffer;
-  /** from there on, the empty line that ends a head included */
+  /** from there up to the value of X-Request-Id, where Host names no port */
   readonly behind: Buffer;
 }
 
@@ -72,41 +67,52 @@ function writeRaw(
   }
   copyLines(out, exchange, head, requestEdits, keepsHost, asItCame ? head.methodStart : -1);
   const ending = tailOf(exchange, head, body);
-  const { connection, authority } = exchange;
-  // What is prepared serves the second request of a connection and those behind it.
-  if (
-    !connection.again ||
-    exchange.trusted ||
-    exchange.method === "OPTIONS" ||
-    requestEdits.drop.has("x-request-id") ||
-    exchange.field("cdn-loop") !== undefined
-  ) {
+  const { connection } = exchange;
+  if (!isPrepared(exchange, route)) {
     out.text(joined(saidOfClient(exchange, route, loopMark)));
     out.copy(requestEdits.bytes, 0, requestEdits.bytes.length);
     return out.text(`${ending}\r\n`);
   }
-  let said = connection.said;
-  if (said?.route !== route || said.authority !== authority) {
-    said = connection.said = sayOf(exchange, route, loopMark);
-  }
-  const { before, behind } = said;
-  out.copy(before, 0, before.length);
+  const said = (connection.saidOfClient ??= prepareClient(exchange));
+  out.copy(said.before, 0, said.before.length);
+  if (head.authorityStart >= 0) out.copy(head.bytes, head.authorityStart, head.authorityEnd);
+  else out.copy(head.bytes, head.lines[head.hostLine * 4 + 2]!, head.lines[head.hostLine * 4 + 3]!);
+  if (exchange.hostPort === "") out.copy(said.behind, 0, said.behind.length);
+  else out.text(`\r\nX-Forwarded-Port: ${exchange.hostPort}\r\nX-Request-Id: `);
   out.text(exchange.id);
-  if (ending === "") return out.copy(behind, 0, behind.length);
-  out.copy(behind, 0, behind.length - 2);
+  const rest = (route.said ??= prepareRoute(route, loopMark));
+  if (ending === "") return out.copy(rest, 0, rest.length);
+  out.copy(rest, 0, rest.length - 2);
   out.text(`${ending}\r\n`);
 }
 
-/** Our own lines and the rules', joined once per connection and route while nothing the client says goes into them. */
-function sayOf(exchange: RawExchange, route: Route, loopMark: string): Said {
-  const lines = joined([...saidOfClient(exchange, route, loopMark), ...route.requestEdits.lines]);
-  const at = lines.indexOf("X-Request-Id: ") + "X-Request-Id: ".length;
+/** What {@link saidOfClient} gives depends on the connection, the Host and the route alone. */
+function isPrepared(exchange: RawExchange, { requestEdits }: Route): boolean {
+  return (
+    !exchange.trusted &&
+    exchange.authority !== undefined &&
+    exchange.method !== "OPTIONS" &&
+    exchange.field("cdn-loop") === undefined &&
+    !(requestEdits.requestDrops ??= dropsOf(requestEdits)).said
+  );
+}
+
+function prepareClient({ peer, client, secure, secured, localPort }: RawExchange): SaidOfClient {
+  const who = peer === "" ? "" : `X-Forwarded-For: ${peer}\r\nX-Real-IP: ${client}\r\n`;
+  const certificate = secured?.client;
+  const shown = certificate ? `Client-Cert: ${certificate.field}\r\nX-Client-Subject: ${certificate.subject}\r\n` : "";
+  const proto = `X-Forwarded-Proto: ${secure ? "https" : "http"}\r\n`;
   return {
-    authority: exchange.authority,
-    route,
-    before: Buffer.from(lines.slice(0, at), "latin1"),
-    behind: Buffer.from(`${lines.slice(at + exchange.id.length)}\r\n`, "latin1"),
+    before: Buffer.from(`${who}${shown}${proto}X-Forwarded-Host: `, "latin1"),
+    behind: Buffer.from(`\r\nX-Forwarded-Port: ${localPort}\r\nX-Request-Id: `, "latin1"),
   };
+}
+
+/** Everything behind the request id, with the empty line that ends a head. */
+function prepareRoute(route: Route, loopMark: string): Buffer {
+  const prefix = prefixOf(route);
+  const lines = `${prefix === "" ? "" : `X-Forwarded-Prefix: ${prefix}\r\n`}CDN-Loop: ${loopMark}\r\n`;
+  return Buffer.concat([Buffer.from(`\r\n${lines}`, "latin1"), route.requestEdits.bytes, Buffer.from("\r\n")]);
 }
 
 function joined(lines: readonly FieldLine[]): string {
@@ -183,5 +189,6 @@ export function dropsFor({ trusted }: Exchange, edits: HeaderEdits): ByteNames {
 function dropsOf(edits: HeaderEdits): NonNullable<HeaderEdits["requestDrops"]> {
   const names = new Set([...hopByHop, ...rewritten, ...dropped, ...edits.drop]);
   names.delete("host");
-  return { trusted: new ByteNames(names), untrusted: new ByteNames([...names, "forwarded"]) };
+  const said = [...rewritten, "client-cert", "x-client-subject"].some((name) => edits.drop.has(name));
+  return { trusted: new ByteNames(names), untrusted: new ByteNames([...names, "forwarded"]), said };
 }

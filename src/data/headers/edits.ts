@@ -10,7 +10,14 @@ export class HeaderEdits {
   readonly bytes: Buffer;
   #answerDrops: ByteNames | undefined;
   /** kept by the request writer */
-  requestDrops: { readonly trusted: ByteNames; readonly untrusted: ByteNames } | undefined;
+  requestDrops:
+    | {
+        readonly trusted: ByteNames;
+        readonly untrusted: ByteNames;
+        /** a rule speaks of what we say about the client */
+        readonly said: boolean;
+      }
+    | undefined;
 
   constructor(
     /** lower-case names not copied */

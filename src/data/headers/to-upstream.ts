@@ -57,15 +57,15 @@ export function saidOfClient(exchange: Exchange, route: Route, loopMark: string)
   if (chain !== undefined && chain.trim() !== "")
     fields.push(["X-Forwarded-For", peer === "" ? chain : `${chain}, ${peer}`]);
   else if (peer !== "") fields.push(["X-Forwarded-For", peer]);
+  if (client !== "") fields.push(["X-Real-IP", client]);
+  const certificate = exchange.secured?.client;
+  if (certificate) fields.push(["Client-Cert", certificate.field], ["X-Client-Subject", certificate.subject]);
   fields.push(["X-Forwarded-Proto", sent(exchange, "x-forwarded-proto") ?? (exchange.secure ? "https" : "http")]);
   if (host !== "") fields.push(["X-Forwarded-Host", host]);
   const port = sent(exchange, "x-forwarded-port") ?? exchange.hostPort;
   fields.push(["X-Forwarded-Port", port === "" ? String(exchange.localPort) : port]);
-  if (prefix !== "") fields.push(["X-Forwarded-Prefix", prefix]);
-  if (client !== "") fields.push(["X-Real-IP", client]);
-  const certificate = exchange.secured?.client;
-  if (certificate) fields.push(["Client-Cert", certificate.field], ["X-Client-Subject", certificate.subject]);
   fields.push(["X-Request-Id", exchange.id]);
+  if (prefix !== "") fields.push(["X-Forwarded-Prefix", prefix]);
   const left = forwardsLeft(exchange);
   if (left !== undefined) fields.push(["Max-Forwards", String(left - 1)]);
   fields.push(["CDN-Loop", loops === undefined ? loopMark : `${loops}, ${loopMark}`]);
@@ -100,7 +100,8 @@ export function restOfPath(target: string, routePath: string): string {
   return routePath === "/" ? path : cutSegments(path, segmentCount(routePath));
 }
 
-function prefixOf(route: Route): string {
+/** What `strip_prefix` cuts off; "" = nothing. */
+export function prefixOf(route: Route): string {
   return route.stripPrefix && route.path !== "/" ? route.path.replace(/\/$/, "") : "";
 }
 

@@ -15,7 +15,7 @@ import {
 import type { Swept } from "../../lib/sweeper.ts";
 import type { FieldLine } from "../body.ts";
 import type { Answer, Reply } from "../exchange.ts";
-import type { Said } from "../forward/request-writer.ts";
+import type { SaidOfClient } from "../forward/request-writer.ts";
 import { refuse } from "../guards/guard.ts";
 import type { HeaderEdits } from "../headers/edits.ts";
 import type { Secured } from "../tls/secured.ts";
@@ -60,7 +60,7 @@ export class Http1Connection implements SocketEvents, Swept {
   #head: RequestHead | undefined;
   readonly #limits: RequestLimits;
   /** kept by the request writer */
-  said: Said | undefined;
+  saidOfClient: SaidOfClient | undefined;
   #exchange: Http1Exchange | undefined;
   #writer: ReplyWriter | undefined;
   #served = 0;
@@ -93,10 +93,6 @@ export class Http1Connection implements SocketEvents, Swept {
     this.out = new Output(transport);
     this.#sinceMs = site.sweeper.dueMs || performance.now();
     this.#limits = limitsOf(site.options.headBytesMax);
-  }
-
-  get again(): boolean {
-    return this.#served > 1;
   }
 
   get busy(): boolean {

@@ -4,7 +4,7 @@
  */
 import type { Reply } from "../exchange.ts";
 import { Failure } from "../failure.ts";
-import type { Said } from "../forward/request-writer.ts";
+import type { SaidOfClient } from "../forward/request-writer.ts";
 import { refuse } from "../guards/guard.ts";
 import { kindOfBadRequest } from "../observe/refusals.ts";
 import type { Ending } from "../plane.ts";
@@ -41,7 +41,7 @@ export function acceptHttp2(
 export class Http2Server implements Http2Owner, ClientConnection {
   readonly role = "server";
   /** kept by the request writer */
-  said: Said | undefined;
+  saidOfClient: SaidOfClient | undefined;
   readonly #wire: Http2Connection;
   #served = 0;
 
@@ -59,11 +59,6 @@ export class Http2Server implements Http2Owner, ClientConnection {
       [h2.ENABLE_CONNECT_PROTOCOL, 1],
     ];
     this.#wire = new Http2Connection(transport, this, settings);
-  }
-
-  /** it has asked before */
-  get again(): boolean {
-    return this.#served > 0;
   }
 
   get busy(): boolean {

@@ -48,6 +48,8 @@ export interface Route {
   /** Max-Age of the sticky cookie in seconds; 0 = off */
   readonly stickySeconds: number;
   readonly trust: Trust;
+  /** kept by the request writer */
+  said?: Buffer | undefined;
   /** value of `Strict-Transport-Security` on TLS answers; undefined = none, or a header rule speaks of it */
   readonly hsts: string | undefined;
 }
