@@ -179,6 +179,8 @@ export const upstreamSessionsMax = 1_024;
 export const tlsSwapOverlapMs = 200;
 /** Certificates on Bun.serve change at most this often: each change costs the clients their kept connections. */
 export const tlsSwapEveryMs = 500;
+/** A change that failed, for want of files perhaps, is tried again after this. */
+export const tlsSwapRetryMs = 5_000;
 /** Listeners of Bun.serve that drain at the same time; above it the oldest is cut. */
 export const tlsListenersOldMax = 8;
 /** A certificate or key file above this is refused: a chain of ten RSA-4096 certificates has 20 KiB. */

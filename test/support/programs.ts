@@ -17,6 +17,7 @@ const packages = {
   nghttp: "nghttp2-client",
   nghttpd: "nghttp2-server",
   go: "golang-go",
+  testssl: "testssl.sh",
 } as const;
 
 export type ProgramName = keyof typeof packages;

@@ -178,7 +178,7 @@ export class SocketForwarder implements Forwarder {
     const { address, name } = endpoint;
     const gone = new AbortController();
     attempt.exchange.attend({ clientGone: () => gone.abort() });
-    const options = { ...(trust && { tls: tlsOf(trust) }), signal: gone.signal, events: deaf };
+    const options = { ...(trust && { tls: tlsOf(trust, address) }), signal: gone.signal, events: deaf };
     if ("unix" in address) return dial({ ...options, connect: address, connectMs });
     const deadlineMs = connectMs > 0 ? performance.now() + connectMs : Infinity;
     let last: Failure | undefined;

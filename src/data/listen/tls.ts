@@ -16,7 +16,7 @@ import { gradeOptions, type TlsGrade } from "../tls/grades.ts";
 import { HandshakeQueue } from "../tls/handshake-queue.ts";
 import { listenHooked, setDefaultContext, wireNames, type HookedSocket } from "../tls/hooks.ts";
 import type { Secured } from "../tls/secured.ts";
-import type { SocketEvents } from "../wire/dial.ts";
+import { isProtocolError, type SocketEvents } from "../wire/dial.ts";
 import type { Transport } from "../wire/transport.ts";
 import { Handshake } from "./handshake.ts";
 import { Http1Connection } from "./http1.ts";
@@ -118,10 +118,7 @@ export class SocketTlsListener implements TlsListener {
         drain: (socket) => socket.data?.events.drain(),
         end: (socket) => socket.data?.events.end(),
         close: (socket, error) => socket.data?.events.close(error),
-        error(socket, error) {
-          options.failed(error);
-          socket.terminate();
-        },
+        error: (socket, error) => this.#broken(socket as HookedSocket<TlsData>, error),
       },
     });
     descriptorReserve.hold();
@@ -241,6 +238,13 @@ export class SocketTlsListener implements TlsListener {
     if (this.#unnamed.size <= handshakesUnnamedMax) return;
     const [oldest] = this.#unnamed;
     oldest!.cut();
+  }
+
+  /** Bytes that are no TLS come from the client and count as its leaving; anything else is a fault of a handler. */
+  #broken(socket: HookedSocket<TlsData>, error: Error): void {
+    if (isProtocolError(error)) this.options.log("debug", "tls", `${socket.remoteAddress}: ${describe(error)}`);
+    else this.options.failed(error);
+    socket.terminate();
   }
 
   /** Before the handshake, which would cost more than the client can be told by it. */

@@ -1,4 +1,5 @@
 /** Opens one socket to an upstream: TCP, TLS or unix, within a time, with errors told apart as Failures. */
+import { isIP } from "node:net";
 import type { Socket } from "bun";
 import { BoundedMap } from "../../lib/bounded-map.ts";
 import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
@@ -28,7 +29,7 @@ export interface DialOptions {
 }
 
 export interface UpstreamTls {
-  /** for SNI, and the name the certificate must carry when it is verified; "" = none, the address is verified */
+  /** for SNI, and the name or IP that the certificate must carry when it is verified; "" = the address dialed */
   readonly serverName: string;
   readonly rejectUnauthorized: boolean;
   /** PEM text */
@@ -81,7 +82,7 @@ export class Dial {
         : {
             ...common,
             tls: {
-              ...(tls.serverName === "" ? {} : { serverName: tls.serverName }),
+              serverName: sniOf(tls, "unix" in connect ? "" : connect.hostname),
               rejectUnauthorized: tls.rejectUnauthorized,
               ALPNProtocols: offers[tls.protocol ?? "h1"],
               ...(tls.ca === undefined ? {} : { ca: tls.ca }),
@@ -193,7 +194,16 @@ const handlers: Bun.SocketHandler<Dial> = {
   error: (socket, error) => socket.data.broken(socket, error),
 };
 
-function isProtocolError(error: Error): boolean {
+/**
+ * SNI holds names only (RFC 6066 section 3). BUN(1.4.4): `serverName` is also what is verified, and an empty one stands
+ * for the address dialed; so an IP that is to be verified at another address is sent. Remove when the two can be told apart.
+ */
+function sniOf({ serverName, rejectUnauthorized }: UpstreamTls, dialed: string): string {
+  return isIP(serverName) !== 0 && (serverName === dialed || !rejectUnauthorized) ? "" : serverName;
+}
+
+/** The peer did not speak TLS as it must: no fault of ours. */
+export function isProtocolError(error: Error): boolean {
   return "code" in error && error.code === "EPROTO";
 }
 
