@@ -139,7 +139,7 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     if (most > 0 && this.#all.size >= most)
       throw new Failure("upstream_busy", `${endpoint.name}: all its connections are full, and no more may be opened`);
     const begunMs = performance.now();
-    const tls = trust && { ...tlsOf(trust), protocol: "h2" as const };
+    const tls = trust && { ...tlsOf(trust, endpoint.address), protocol: "h2" as const };
     const socket = await connectTo(endpoint, tls, connectMs, deaf);
     endpoint.heardMs = performance.now();
     if (tls && socket.alpnProtocol !== "h2") {
