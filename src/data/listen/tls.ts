@@ -20,6 +20,7 @@ import { isProtocolError, type SocketEvents } from "../wire/dial.ts";
 import type { Transport } from "../wire/transport.ts";
 import { Handshake } from "./handshake.ts";
 import { Http1Connection } from "./http1.ts";
+import { acceptHttp2 } from "./http2.ts";
 import { visible, type TlsListener } from "./listener.ts";
 import { census, deaf, refusalOf, type ClientConnection, type Site, type SocketListenerOptions } from "./socket.ts";
 
@@ -41,6 +42,8 @@ export const http1: TlsProtocol = {
   name: "http/1.1",
   connect: (transport, peer, site, handOver, secured) => new Http1Connection(transport, peer, site, handOver, secured),
 };
+
+export const http2: TlsProtocol = { name: "h2", connect: acceptHttp2 };
 
 export interface TlsListenerOptions extends SocketListenerOptions {
   readonly certificates: CertificateSet;

@@ -34,11 +34,14 @@ export interface UpstreamTls {
   readonly rejectUnauthorized: boolean;
   /** PEM text */
   readonly ca?: string;
+  /** what is offered by ALPN; HTTP/1.1 without */
+  readonly protocol?: "h2";
 }
 
 export type DialedSocket = Socket<Dial>;
 
-const alpn = "\x08http/1.1";
+/** As ALPN wants them (RFC 7301 3.1). */
+const offers = { h1: "\x08http/1.1", h2: "\x02h2" };
 
 /** What a session may be resumed by: another trust, name or address never gets it. */
 const sessions = new BoundedMap<string, Buffer>(upstreamSessionsMax);
@@ -81,7 +84,7 @@ export class Dial {
             tls: {
               serverName: sniOf(tls, "unix" in connect ? "" : connect.hostname),
               rejectUnauthorized: tls.rejectUnauthorized,
-              ALPNProtocols: alpn,
+              ALPNProtocols: offers[tls.protocol ?? "h1"],
               ...(tls.ca === undefined ? {} : { ca: tls.ca }),
             },
           };
