@@ -104,7 +104,7 @@ describe("clients of HTTP/2 on the plain port", () => {
   test("with `http2: false` the preface is refused as HTTP/1.1 has it", async () => {
     await using origin = await startOrigin();
     await using proxy = await startProxy(rules(origin.address), { ...engines, http2: false });
-    expect((await raw(proxy.port, h2.preface)).status).toBe(505);
+    expect((await raw(proxy.plainPort, h2.preface)).status).toBe(505);
   });
 
   test("a preface that comes byte by byte is known all the same", async () => {
