@@ -148,7 +148,7 @@ export class Http2Call implements StreamUser, BodySink, Underway {
 
   #silenceOf(head: ResponseHead): number {
     const { idleMs, streamMs } = this.attempt.route.timeouts;
-    const events = head.field("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false;
+    const events = head.begins("content-type", "text/event-stream");
     return events || this.#grpc ? streamMs : idleMs;
   }
 
