@@ -56,7 +56,7 @@ describe("a unix socket", () => {
     const other = createServer((socket) => socket.end());
     await new Promise<void>((resolve) => other.listen(unix, resolve));
     await using proxy = await startProxy(rules, { config_address: { unix } });
-    expect(proxy.running.listeners.map(({ name }) => name)).toEqual(["http"]);
+    expect(proxy.running.listeners.map(({ name }) => name)).not.toContain("admin");
     await proxy.logged(/Cannot listen on unix:.* \(config_address\): .*; tried again every 2 s/);
     await new Promise((resolve) => other.close(resolve));
     await until(async () => (await overUnix(unix, "/health").catch(() => undefined))?.status === 200);
