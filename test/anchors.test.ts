@@ -13,6 +13,7 @@ const points = [
   "8",
   "9",
   "10",
+  "11",
   "12",
   "13",
   "14",
@@ -21,6 +22,8 @@ const points = [
   "17",
   "19",
   "20",
+  "23",
+  "24",
   "30",
 ];
 const findings = [
@@ -47,6 +50,7 @@ const findings = [
   "B19",
   "B20",
   "B22",
+  "B24",
 ];
 
 const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]

@@ -133,6 +133,7 @@ describe("reload", () => {
     const address = `unix:${join(own.folder, "admin.sock")}`;
     const broken = await run(["reload", "--address", address, "--key", masterKey]);
     expect([broken.code, broken.err]).toEqual([1, expect.stringContaining("hc_interval")]);
+    expect(broken.err).toContain("main.yaml is refused, the running settings stay; the rules were read again");
   });
 
   test("exits 1 without the right key", async () => {

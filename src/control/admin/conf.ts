@@ -83,8 +83,9 @@ class Conf {
   async reload(request: AdminRequest): Promise<OwnReply> {
     return this.#inTurn(async () => {
       const { rules, settings, needRestart } = await this.options.reload();
-      if (rules.kind === "refused" || hasErrors(settings))
-        return refused(request, [...settings, ...(rules.kind === "refused" ? rules.problems : [])]);
+      if (rules.kind === "refused") return refused(request, [...settings, ...rules.problems]);
+      if (hasErrors(settings))
+        return refused(request, settings, "main.yaml is refused, the running settings stay; the rules were read again");
       if (rules.kind === "same") return textReply(200, `Nothing has changed\n`, "nothing has changed");
       const remarks = needRestart.length > 0 ? [`needs a restart: ${needRestart.join(", ")}`] : [];
       if (this.options.reloader.history.list()[0]?.origin !== "files")
@@ -135,8 +136,11 @@ class Conf {
   }
 }
 
-function refused(request: AdminRequest, problems: readonly Problem[]): OwnReply {
-  const what = "the rules are refused, the running ones stay";
+function refused(
+  request: AdminRequest,
+  problems: readonly Problem[],
+  what = "the rules are refused, the running ones stay",
+): OwnReply {
   const errors = problems.filter(({ severity }) => severity === "error");
   const why = `refused: ${plural(errors.length, "error")}, the first: ${errors[0]?.message ?? ""}`;
   if (wantsJson(request))
