@@ -11,6 +11,7 @@ import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { handleFiles } from "../data/listen/files.ts";
 import { AccessLog } from "../data/observe/access-log.ts";
 import { recordOf } from "../data/observe/record.ts";
+import type { RouteCounters } from "../data/observe/route-counters.ts";
 import type { Refusals } from "../data/observe/refusals.ts";
 import type { Exchange } from "../data/exchange.ts";
 import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
@@ -31,6 +32,7 @@ import {
   type OpenTls,
   type TlsOpenOptions,
 } from "./engines.ts";
+import { renderMetrics, type Build, type MetricsPage, type MetricSources } from "./metrics/page.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -44,6 +46,8 @@ export interface StartOptions {
   /** absolute; SIGHUP reads it again. Absent when there is none (demo, `proxy`) */
   readonly mainFile?: string;
   readonly env: Record<string, string | undefined>;
+  /** which program this is, for the metrics */
+  readonly build?: Build;
 }
 
 export interface Running {
@@ -52,6 +56,8 @@ export interface Running {
   reload(): Promise<ReloadResult>;
   /** SIGUSR1 */
   reopenLogs(): void;
+  /** What a scrape gets. */
+  metrics(): Promise<MetricsPage>;
   /** Logs a fault of the proxy itself that nobody caught. */
   fault(text: string): void;
   /**
@@ -82,7 +88,8 @@ export async function start(options: StartOptions): Promise<Running> {
     log: tell,
     ended,
   });
-  const ended = (exchange: Exchange, ending: Ending) => {
+  const ended = (exchange: Exchange, ending: Ending, unrouted?: RouteCounters) => {
+    plane.metrics.ended(exchange, ending, unrouted);
     tellWatchers(exchange, ending);
     if (ending.failure) {
       log.warn(
@@ -176,7 +183,7 @@ export async function start(options: StartOptions): Promise<Running> {
             open++;
             handleFiles(tree, exchange, tell);
           },
-          ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
+          ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending, plane.metrics.files)),
           settings: () => settings,
           refusals: plane.refusals,
           log,
@@ -194,6 +201,15 @@ export async function start(options: StartOptions): Promise<Running> {
     throw error instanceof StartError ? error : new StartError((error as Error).message);
   }
 
+  const sources: MetricSources = {
+    plane,
+    reloads: reloader.counts,
+    build: options.build ?? { version: "unknown", commit: "unknown" },
+    certificates: () => certificates?.set,
+    inFlight: () => open,
+    listeners: () => listeners.map(({ name, listener }) => ({ name, open: listener.open })),
+    logLinesLost: () => sinks.lost,
+  };
   listening.resolve();
   let stopping: Promise<void> | undefined;
   return {
@@ -221,6 +237,7 @@ export async function start(options: StartOptions): Promise<Running> {
       return result;
     },
     reopenLogs: () => sinks.reopen(),
+    metrics: () => renderMetrics(sources),
     fault: (text) => log.error("proxy", text),
     stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
       return (stopping ??= shutDown({

@@ -95,6 +95,7 @@ class Delivery implements Attempt {
     // Whatever carries plain requests, a tunnel needs a connection of our own.
     const { forwarder, tunnels } = plane.options;
     (exchange.upgrade === undefined ? forwarder : tunnels).forward(this);
+    exchange.sentMs = performance.now();
   }
 
   again(): boolean {
@@ -116,6 +117,7 @@ class Delivery implements Attempt {
     const hsts = exchange.secure ? route.hsts : undefined;
     const fields = hsts === undefined ? this.#sticky : withHsts(answer, this.#sticky, hsts);
     exchange.reply({ passed: answer, status: answer.status, edits: route.responseEdits, fields });
+    this.plane.metrics.replied(exchange, nowMs);
   }
 
   failed(failure: Failure): void {
@@ -174,6 +176,7 @@ function limited(body: Body, { maxBodyBytes }: Route): Body {
 
 /** What a failure says about the member. */
 function settle(plane: Plane, member: Member, failure: Failure, nowMs: number): void {
+  member.endpoint.counters?.unanswered(failure);
   if (!failure.counts) return member.health.undecided();
   if (failure.reach === "nothing") member.endpoint.heardMs = -Infinity;
   if (member.health.failed(nowMs, failure.message)) {
