@@ -4,6 +4,9 @@ import { dirname } from "node:path";
 import { renderProblem, renderProblems, type Problem } from "../config/problem.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/settings.ts";
+import { withHint } from "../data/close.ts";
+import { explain, type Explanation } from "../data/explain/explain.ts";
+import type { Question } from "../data/explain/question.ts";
 import { openFileTree } from "../data/forward/files.ts";
 import { tellWatchers } from "../data/guards/guard.ts";
 import { handle } from "../data/handle.ts";
@@ -32,7 +35,7 @@ import {
   type OpenTls,
   type TlsOpenOptions,
 } from "./engines.ts";
-import { renderMetrics, type Build, type MetricsPage, type MetricSources } from "./metrics/page.ts";
+import { renderMetrics, type Build, type MetricSources } from "./metrics/page.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -56,8 +59,10 @@ export interface Running {
   reload(): Promise<ReloadResult>;
   /** SIGUSR1 */
   reopenLogs(): void;
-  /** What a scrape gets. */
-  metrics(): Promise<MetricsPage>;
+  /** What a scrape gets, in the text format of Prometheus. */
+  metrics(): Promise<string>;
+  /** What would become of a request now. */
+  explain(question: Question): Promise<Explanation>;
   /** Logs a fault of the proxy itself that nobody caught. */
   fault(text: string): void;
   /**
@@ -85,6 +90,7 @@ export async function start(options: StartOptions): Promise<Running> {
     trustedProxies: new AddressSet(settings.trusted_proxies),
     loopMark,
     retryAfterSeconds: Math.max(1, Math.ceil(settings.hc_interval)),
+    mainFile: options.mainFile,
     log: tell,
     ended,
   });
@@ -92,10 +98,8 @@ export async function start(options: StartOptions): Promise<Running> {
     plane.metrics.ended(exchange, ending, unrouted);
     tellWatchers(exchange, ending);
     if (ending.failure) {
-      log.warn(
-        "answer",
-        `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`,
-      );
+      const text = `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`;
+      log.warn("answer", ending.cut ? text : withHint(plane, exchange, ending.status, text));
     }
     if (access.wants(ending.status, ending.cut)) access.write(recordOf(exchange, ending));
   };
@@ -238,6 +242,7 @@ export async function start(options: StartOptions): Promise<Running> {
     },
     reopenLogs: () => sinks.reopen(),
     metrics: () => renderMetrics(sources),
+    explain: (question) => explain(plane, question),
     fault: (text) => log.error("proxy", text),
     stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
       return (stopping ??= shutDown({

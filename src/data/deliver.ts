@@ -192,7 +192,7 @@ function mayReplay(exchange: Exchange, body: KeptBody | undefined): boolean {
 }
 
 /** Our own answer after the last failure. What went wrong inside is for the log, never for the client. */
-function refusal(plane: Plane, exchange: Exchange, pool: Pool): Reply {
+export function refusal(plane: Plane, exchange: Exchange, pool: Pool): Reply {
   const { failure } = exchange;
   if (!failure) {
     const causes = pool.members.map((member) => `${member.endpoint.name} ${member.health.cause}`.trim()).join("; ");

@@ -32,6 +32,8 @@ export interface PlaneOptions {
   readonly loopMark: string;
   /** seconds for Retry-After when all members are down */
   readonly retryAfterSeconds: number;
+  /** main.yaml, as `aralez explain -c` finds it; absent where there is none */
+  readonly mainFile?: string | undefined;
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
   /**
    * Called once per exchange, after its answer was written or cut.

@@ -255,6 +255,13 @@ export const warningEveryMs = 60_000;
 export const maxForwardsMax = 2 ** 31 - 1;
 /** A client in the midst of a request's head when the proxy drains has so long for the rest; shutting down waits no longer. */
 export const drainHeadMs = 1_000;
+/** A URL and field lines that `explain` is asked about: what a request of that size could hold. */
+export const explainUrlCharsMax = 64 * KIB;
+export const explainFieldsMax = 1_000;
+/** The verb `explain` asks the members of one route whether they are up, and waits so long for their answers. */
+export const explainChecksWaitMs = 6_000;
+/** Characters of a target in the `aralez explain …` that ends a log line; a longer one is cut. */
+export const explainTargetCharsMax = 1_000;
 /** Routes and upstream addresses with counters of their own in the metrics; all further ones share one each. */
 export const metricRoutesMax = 1_000;
 export const metricEndpointsMax = 1_000;

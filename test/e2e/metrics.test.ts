@@ -6,7 +6,7 @@ import { overTls, startPatientProxy, until, type TestProxy } from "../support/pr
 import { raw } from "../support/raw.ts";
 import { readScrape, type Scrape } from "../support/scrape.ts";
 
-const scrape = async ({ running }: TestProxy): Promise<Scrape> => readScrape((await running.metrics()).text);
+const scrape = async ({ running }: TestProxy): Promise<Scrape> => readScrape(await running.metrics());
 const get = (port: number, path: string, host = "a.test", method = "GET", fields = "") =>
   raw(port, `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n${fields}Connection: close\r\n\r\n`);
 

@@ -28,15 +28,13 @@ export interface MetricSources {
   logLinesLost(): number;
 }
 
-export interface MetricsPage {
-  readonly contentType: string;
-  readonly text: string;
-}
+/** `text/plain` of this version; prom-client's own word for it. */
+export const metricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 
-let rendering: { readonly sources: MetricSources; readonly page: Promise<MetricsPage> } | undefined;
+let rendering: { readonly sources: MetricSources; readonly page: Promise<string> } | undefined;
 
 /** Scrapes that come while one is rendered share it: ten of them cost as much as one. */
-export function renderMetrics(sources: MetricSources): Promise<MetricsPage> {
+export function renderMetrics(sources: MetricSources): Promise<string> {
   if (rendering?.sources === sources) return rendering.page;
   const page = render(sources).finally(() => {
     if (rendering?.page === page) rendering = undefined;
@@ -45,12 +43,12 @@ export function renderMetrics(sources: MetricSources): Promise<MetricsPage> {
   return page;
 }
 
-async function render(sources: MetricSources): Promise<MetricsPage> {
+async function render(sources: MetricSources): Promise<string> {
   // It is wanted here alone, and a program that is never scraped need not load it.
   const { Registry } = await import("prom-client");
   let text = "";
   for (const family of familiesOf(sources)) text += await renderFamily(family, Registry);
-  return { contentType: Registry.PROMETHEUS_CONTENT_TYPE, text };
+  return text;
 }
 
 type RegistryClass = (typeof import("prom-client"))["Registry"];
