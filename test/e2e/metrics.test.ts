@@ -1,6 +1,10 @@
 /** What a scrape shows (contract, section 10 and point 25). */
 import { describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { metricValuesPerTurn } from "../../src/lib/limits.ts";
+import { madeByUs, put } from "../support/certificates.ts";
 import { startOrigin, startRawOrigin } from "../support/origins.ts";
 import { overTls, startPatientProxy, until, type TestProxy } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
@@ -16,6 +20,9 @@ const counted = (proxy: TestProxy, requests: number) =>
     const seen = await scrape(proxy);
     return seen.value("aralez_requests_total") === requests ? seen : undefined;
   }, `${requests} counted requests`);
+
+const promtool = Bun.which("promtool");
+const notInstalled = "promtool is not installed (Debian package prometheus): not checked";
 
 const originalNames: Record<string, string> = {
   aralez_requests_total: "counter",
@@ -180,10 +187,32 @@ describe("our own metrics", () => {
   });
 });
 
+test("certificates of the TLS port tell when they end", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "aralez-metrics-"));
+  try {
+    put(folder, "shop", madeByUs(["a.test"], 42));
+    await using proxy = await startPatientProxy("upstreams: {}", {
+      proxy_address_tls: { hostname: "127.0.0.1", port: 0 },
+      proxy_configs: folder,
+    });
+    const ends = (await scrape(proxy)).value('aralez_certificate_expiry_timestamp_seconds{certificate="shop"}')!;
+    expect(Math.abs(ends - Date.now() / 1000 - 42 * 86_400)).toBeLessThan(2 * 86_400);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("the README names all of our own metrics, and no others", async () => {
+  const readme = await Bun.file(join(import.meta.dir, "../../README.md")).text();
+  const table = /<!-- metrics -->(.*)<!-- \/metrics -->/s.exec(readme)![1]!;
+  const named = [...table.matchAll(/`((?:aralez|process)_[a-z_]+)`/g)].map(([, name]) => name!);
+  await using proxy = await startPatientProxy("upstreams: {}");
+  const { types } = await scrape(proxy);
+  expect(named.sort()).toEqual([...types.keys()].filter((name) => !(name in originalNames)).sort());
+});
+
 test("promtool finds nothing wrong with our own names", async () => {
-  const promtool = "/usr/bin/promtool";
-  if (!existsSync(promtool))
-    return void console.log("promtool is not installed (Debian package prometheus): not checked");
+  if (promtool === null) return void console.log(notInstalled);
   await using up = await startOrigin();
   await using proxy = await startPatientProxy(
     `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"] } } } }`,
@@ -196,4 +225,43 @@ test("promtool finds nothing wrong with our own names", async () => {
     .split("\n")
     .filter((line) => line !== "" && !Object.keys(originalNames).some((name) => line.startsWith(name)));
   expect(ours).toEqual([]);
+});
+
+test("the Grafana dashboard asks for nothing that is not there, in queries that Prometheus reads", async () => {
+  const dashboard = (await Bun.file(join(import.meta.dir, "../../config/grafana-dashboard.json")).json()) as {
+    panels: { title: string; targets?: { expr: string }[] }[];
+  };
+  const queries = dashboard.panels.flatMap(({ targets }) => targets?.map(({ expr }) => expr) ?? []);
+  expect(queries.length).toBeGreaterThan(20);
+  await using proxy = await startPatientProxy("upstreams: {}");
+  const { types } = await scrape(proxy);
+  const asked = new Set(queries.flatMap((expr) => expr.match(/\b(?:aralez|process)_[a-z_]+/g) ?? []));
+  const unknown = [...asked].filter((name) => !types.has(name.replace(/_bucket$/, "")));
+  expect(unknown).toEqual([]);
+  if (promtool === null) return void console.log(notInstalled);
+  const rules = queries.map((expr, i) => ({ record: `x:${i}`, expr: expr.replaceAll("$__rate_interval", "5m") }));
+  const run = Bun.spawn([promtool, "check", "rules", "/dev/stdin"], {
+    stdin: Buffer.from(JSON.stringify({ groups: [{ name: "dashboard", rules }] })),
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const said = (await run.stdout.text()) + (await run.stderr.text());
+  expect(said).toContain(`SUCCESS: ${rules.length} rules found`);
+});
+
+test("thousands of values are rendered bit by bit, each name once, and scrapes at the same time share the work", async () => {
+  const paths = Array.from(
+    { length: 60 },
+    (_, i) => `"/${i}": { deny: [0.0.0.0/0], servers: ["127.0.0.1:1"], healthcheck: false }`,
+  );
+  await using proxy = await startPatientProxy(`upstreams: { a.test: { paths: { ${paths.join(", ")} } } }`);
+  for (let i = 0; i < paths.length; i++) await get(proxy.port, `/${i}`);
+  await counted(proxy, paths.length);
+  const [one, two] = await Promise.all([proxy.running.metrics(), proxy.running.metrics()]);
+  expect(two).toBe(one);
+  const seen = readScrape(one);
+  expect(seen.like("aralez_route_duration_seconds_bucket")).toHaveLength(paths.length * 17);
+  expect(seen.like("aralez_route_duration_seconds_bucket").length).toBeGreaterThan(metricValuesPerTurn);
+  expect(one.match(/^# TYPE aralez_route_duration_seconds /gm)).toHaveLength(1);
+  expect(one).not.toMatch(/\n\n/);
 });

@@ -53,7 +53,7 @@ async function render(sources: MetricSources): Promise<string> {
 
 type RegistryClass = (typeof import("prom-client"))["Registry"];
 
-/** A family of many values is rendered bit by bit: requests must not wait for a scrape. */
+/** Families are made and rendered bit by bit, with a turn of the loop in between: requests must not wait for a scrape. */
 async function renderFamily({ values, ...about }: Family, Registry: RegistryClass): Promise<string> {
   let text = "";
   for (let from = 0; from === 0 || from < values.length; from += metricValuesPerTurn) {
@@ -63,7 +63,7 @@ async function renderFamily({ values, ...about }: Family, Registry: RegistryClas
     registry.registerMetric({ ...some, get: () => some } as never);
     const lines = await registry.getSingleMetricAsString(about.name);
     text += from === 0 ? `${lines}\n` : `${withoutHead(lines)}\n`;
-    if (values.length > metricValuesPerTurn) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
   }
   return text;
 }
@@ -73,31 +73,29 @@ function withoutHead(lines: string): string {
   return lines.slice(lines.indexOf("\n", lines.indexOf("\n") + 1) + 1);
 }
 
-/** Everything a scrape gets; read at one moment. */
-function familiesOf(sources: MetricSources): Family[] {
+/** Everything a scrape gets, made as it is asked for: each family is read at one moment. */
+function* familiesOf(sources: MetricSources): Iterable<Family> {
   const { plane, reloads, build } = sources;
   const figures = processFigures();
-  return [
-    ...originals(plane.metrics, {
-      ...figures,
-      inFlight: sources.inFlight(),
-      logLinesLost: sources.logLinesLost(),
-    }),
-    ...routeFamilies(plane.metrics),
-    ...refusalFamilies(plane),
-    ...endpointFamilies(plane, performance.now()),
-    ...certificateFamilies(sources.certificates()),
-    ...reloads.families(),
-    gauge(
-      "aralez_listener_requests_in_flight",
-      "Requests, WebSockets and tunnels under way by listener",
-      sources.listeners().map(({ name, open }) => [{ listener: name }, open] as const),
-    ),
-    gauge("aralez_build_info", "1; the labels say which program this is", [
-      [{ version: build.version, commit: build.commit, bun: Bun.version }, 1],
-    ]),
-    ...processFamilies(figures),
-  ];
+  yield* originals(plane.metrics, {
+    ...figures,
+    inFlight: sources.inFlight(),
+    logLinesLost: sources.logLinesLost(),
+  });
+  yield* routeFamilies(plane.metrics);
+  yield* refusalFamilies(plane);
+  yield* endpointFamilies(plane, performance.now());
+  yield* certificateFamilies(sources.certificates());
+  yield* reloads.families();
+  yield gauge(
+    "aralez_listener_requests_in_flight",
+    "Requests, WebSockets and tunnels under way by listener",
+    sources.listeners().map(({ name, open }) => [{ listener: name }, open] as const),
+  );
+  yield gauge("aralez_build_info", "1; the labels say which program this is", [
+    [{ version: build.version, commit: build.commit, bun: Bun.version }, 1],
+  ]);
+  yield* processFamilies(figures);
 }
 
 function certificateFamilies(set: CertificateSet | undefined): Family[] {
