@@ -7,7 +7,10 @@ import { freePort, origin, run, Started, temporaryFolder } from "./program.ts";
 // Bun's default of 5 s is short for a process that starts on a busy machine.
 setDefaultTimeout(60_000);
 
-function configured(rules: string, main = "upstreams_conf: upstreams.yaml\n"): { path: string; file: string } & Disposable {
+function configured(
+  rules: string,
+  main = "upstreams_conf: upstreams.yaml\n",
+): { path: string; file: string } & Disposable {
   const folder = temporaryFolder();
   const file = join(folder.path, "main.yaml");
   writeFileSync(file, main);
