@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { renderProblem, renderProblems, type Problem } from "../config/problem.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/settings.ts";
+import { answerOrHandle } from "../data/acme/responder.ts";
 import { openFileTree } from "../data/forward/files.ts";
 import { tellWatchers } from "../data/guards/guard.ts";
 import { handle } from "../data/handle.ts";
@@ -22,6 +23,8 @@ import { describe } from "../lib/cause.ts";
 import { cutExchangesWaitMs } from "../lib/limits.ts";
 import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
+import { Acme } from "./acme/acme.ts";
+import { coversUntil, hostsOf, isRouted } from "./acme/surroundings.ts";
 import { openCertificates, type CertificateStore } from "./certificates/store.ts";
 import {
   openForwarders,
@@ -50,6 +53,8 @@ export interface Running {
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
   /** SIGHUP: settings that can change, and all rules */
   reload(): Promise<ReloadResult>;
+  /** certificates by ACME: their states, and what can be ordered by hand */
+  readonly acme: Pick<Acme, "states" | "createAccount" | "order">;
   /** SIGUSR1 */
   reopenLogs(): void;
   /** Logs a fault of the proxy itself that nobody caught. */
@@ -99,8 +104,23 @@ export async function start(options: StartOptions): Promise<Running> {
   /** exchanges that have not ended */
   let open = 0;
   const listening = Promise.withResolvers<void>();
+  let isListening = false;
   let tls: OpenTls | undefined;
   let certificates: CertificateStore | undefined;
+  /** with ACME on, its responder stands before it */
+  let front: typeof handle = handle;
+  const acme: Acme = new Acme({
+    settings: () => settings,
+    hosts: () => hostsOf(plane.table),
+    isRouted: (name) => isRouted(plane.table, name),
+    isCovered: (name, untilMs) => coversUntil(certificates, settings, name, untilMs),
+    provesInHandshake: () => false,
+    onAnswering(isOn) {
+      front = isOn ? (plane, exchange) => answerOrHandle(plane, exchange, acme.challenges) : handle;
+    },
+    onIssued: async () => certificates?.check(),
+    log: tell,
+  });
   const reloader = new Reloader({
     plane,
     settings: () => settings,
@@ -112,7 +132,10 @@ export async function start(options: StartOptions): Promise<Running> {
     log: tell,
     tlsPort: () => tls?.listener.port,
     clientCertificates: () => tls?.engine !== "bun",
-    published: () => tls?.listener.policiesChanged(),
+    published() {
+      tls?.listener.policiesChanged();
+      if (isListening) acme.changed();
+    },
     listening: listening.promise,
     listeners: () => listeners.map(({ name, url }) => `${name} ${url}`).join(", "),
   });
@@ -139,7 +162,7 @@ export async function start(options: StartOptions): Promise<Running> {
       listen("http", settings.proxy_address_http, {
         handle(exchange) {
           open++;
-          handle(plane, exchange);
+          front(plane, exchange);
         },
         ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
         settings: () => settings,
@@ -195,9 +218,13 @@ export async function start(options: StartOptions): Promise<Running> {
   }
 
   listening.resolve();
+  // Not before a server can reach us.
+  isListening = true;
+  acme.changed();
   let stopping: Promise<void> | undefined;
   return {
     listeners: listeners.map(({ name, url }) => ({ name, url })),
+    acme,
     async reload() {
       const changed = rereadSettings(options, settings, tell);
       if (changed) {
@@ -230,6 +257,7 @@ export async function start(options: StartOptions): Promise<Running> {
         log,
         sinks,
         watching,
+        acme,
         certificates,
         reloader,
         forwarders,
@@ -325,6 +353,7 @@ const reloadable = [
   "max_upstream_connections",
   "keepalive_requests",
   "default_certificate",
+  "acme",
   "graceful_shutdown_timeout_seconds",
 ] as const satisfies readonly (keyof Settings)[];
 
@@ -360,6 +389,7 @@ interface ShutDown {
   log: Log;
   sinks: LogSinks;
   watching: Watching | undefined;
+  acme: Acme;
   certificates: CertificateStore | undefined;
   reloader: Reloader;
   forwarders: Forwarders;
@@ -374,6 +404,7 @@ async function shutDown({
   log,
   sinks,
   watching,
+  acme,
   certificates,
   reloader,
   forwarders,
@@ -382,6 +413,7 @@ async function shutDown({
   if (graceMs > 0) await Bun.sleep(graceMs);
   log.info("proxy", `stopping: ${listeners.reduce((sum, { listener }) => sum + listener.open, 0)} open`);
   watching?.stop();
+  const acmeStopped = acme.stop();
   certificates?.stop();
   reloader.stop();
   const drained = Promise.all(listeners.map(({ listener }) => listener.drain()));
@@ -397,6 +429,7 @@ async function shutDown({
   const untilMs = performance.now() + cutExchangesWaitMs;
   while (open() > 0 && performance.now() < untilMs) await Bun.sleep(5);
   forwarders.tunnels.close();
+  await acmeStopped;
   log.info("proxy", "stopped");
   sinks.close();
 }

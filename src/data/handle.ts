@@ -51,7 +51,7 @@ function guard(plane: Plane, exchange: Exchange, route: Route, table: Table, fro
 }
 
 /** Who asks, and under which id. */
-function identify(plane: Plane, exchange: Exchange): void {
+export function identify(plane: Plane, exchange: Exchange): void {
   const sent = exchange.field("x-request-id");
   exchange.id =
     sent !== undefined && sent.length <= requestIdCharsMax && /^[\x21-\x7e]+$/.test(sent) ? sent : crypto.randomUUID();
