@@ -97,8 +97,9 @@ class Delivery implements Attempt {
     (exchange.upgrade === undefined ? forwarder : tunnels).forward(this);
   }
 
-  again(): boolean {
-    if (!mayReplay(this.exchange, this.#kept)) return false;
+  again(unseen = false): boolean {
+    const kept = this.#kept;
+    if (unseen ? kept && !kept.repeatable : !mayReplay(this.exchange, kept)) return false;
     this.#replayed = true;
     this.body = this.#kept?.attempt();
     return true;

@@ -17,6 +17,8 @@ export interface Ending {
   readonly cut: boolean;
   /** why it was cut, where that is known and not the client's doing */
   readonly failure?: Failure | undefined;
+  /** the status of a gRPC call, where it is known; its HTTP status is nearly always 200 */
+  readonly grpcStatus?: number | undefined;
 }
 
 export interface PlaneOptions {

@@ -179,6 +179,8 @@ export const upstreamSessionsMax = 1_024;
 export const tlsSwapOverlapMs = 200;
 /** Certificates on Bun.serve change at most this often: each change costs the clients their kept connections. */
 export const tlsSwapEveryMs = 500;
+/** A change that failed, for want of files perhaps, is tried again after this. */
+export const tlsSwapRetryMs = 5_000;
 /** Listeners of Bun.serve that drain at the same time; above it the oldest is cut. */
 export const tlsListenersOldMax = 8;
 /** A certificate or key file above this is refused: a chain of ten RSA-4096 certificates has 20 KiB. */
@@ -207,56 +209,6 @@ export const certificateSliceMs = 8;
 export const certificatesToldMax = 20;
 /** Names of one certificate in a line of the log; the rest is counted. */
 export const certificateNamesToldMax = 4;
-/** Characters of an Authorization or API key field that are looked at: tokens of large providers have 4 KiB. */
-export const credentialCharsMax = 8 * KIB;
-/** Password hashes compared at once: each takes a core for 50 to 100 ms, and argon2 64 MiB. */
-export const passwordChecksInFlightMax = 2;
-/** Password checks waiting behind them: what that comes to is about the longest a client would wait. */
-export const passwordChecksWaitingMax = 64;
-/** Password checks of one client, running and waiting: nobody may fill the queue alone. */
-export const passwordChecksPerClientMax = 8;
-/** Verdicts on passwords kept, right and wrong ones apart; about 200 bytes each. */
-export const passwordVerdictsMax = 4_096;
-/** Signatures of tokens verified at once, waiting, and per client: the slowest kind (P-521) takes about 1 ms. */
-export const signatureChecksInFlightMax = 32;
-export const signatureChecksWaitingMax = 1_024;
-export const signatureChecksPerClientMax = 64;
-/** Verdicts on tokens kept for one `authorization`, until they expire; about 250 bytes each. */
-export const tokenVerdictsMax = 10_000;
-/** Keys tried on one token, where neither its `kid` nor its algorithm says which one it is. */
-export const tokenKeysTriedMax = 8;
-/** A key set (JWKS) is fetched again after this time (contract, section 14) … */
-export const keySetMs = 600_000;
-/** … because of a token with an unknown key, or after a failed fetch with older keys at hand, at most every … */
-export const keySetAgainMs = 30_000;
-/** … and without any keys at most every … */
-export const keySetRetryMs = 1_000;
-/** A key set must arrive within this time. */
-export const keySetWaitMs = 5_000;
-/** Size of a key set: large providers publish a few keys of 2 KiB. */
-export const keySetBytesMax = 256 * KIB;
-/** Keys used of one key set. */
-export const keySetKeysMax = 64;
-/** The body of a forward service's permission is read to its end up to this size, so that the connection stays. */
-export const permissionBodyBytesMax = 64 * KIB;
-/** Characters of a user's name that a token may put into the log. */
-export const userCharsMax = 128;
-/** File descriptors kept back from new clients, at most: for log files, health checks, look-ups and connections to upstreams. */
-export const descriptorsReservedMax = 64;
-/** How often it is looked whether a file can still be opened; so long may a full table cost CPU. */
-export const descriptorLookMs = 200;
-/** Connections turned away with 503 that are read on for a moment; more are closed at once. */
-export const turnedAwayMax = 256;
-/** What every new connection could cause is warned of once in so long. */
-export const warningEveryMs = 60_000;
-/** Largest Max-Forwards passed on (RFC 9110 7.6.2 lets each recipient choose its own): what any server reads as a number. */
-export const maxForwardsMax = 2 ** 31 - 1;
-/** A client in the midst of a request's head when the proxy drains has so long for the rest; shutting down waits no longer. */
-export const drainHeadMs = 1_000;
-/** Chunks up to this size are joined with what came in the same read: a copy is cheaper than a write. */
-export const joinedChunkBytesMax = 4 * KIB;
-/** Pipelined requests of one connection answered before the loop looks after the others. */
-export const pipelinedPerTurnMax = 32;
 /** Tokens of replicas looked for in the state folder at the same time; further requests are taken for ordinary ones. */
 export const acmeTokenReadsMax = 64;
 /** … each for so long: a network folder may hang. */
@@ -310,3 +262,95 @@ export const acmeLockStaleMs = 60_000;
 export const acmeLockWaitMs = 30_000;
 /** Files of the state folder: an account or order has below 4 KiB, a list of names below 1 MiB. */
 export const acmeStateBytesMax = MIB;
+/** Characters of an Authorization or API key field that are looked at: tokens of large providers have 4 KiB. */
+export const credentialCharsMax = 8 * KIB;
+/** Password hashes compared at once: each takes a core for 50 to 100 ms, and argon2 64 MiB. */
+export const passwordChecksInFlightMax = 2;
+/** Password checks waiting behind them: what that comes to is about the longest a client would wait. */
+export const passwordChecksWaitingMax = 64;
+/** Password checks of one client, running and waiting: nobody may fill the queue alone. */
+export const passwordChecksPerClientMax = 8;
+/** Verdicts on passwords kept, right and wrong ones apart; about 200 bytes each. */
+export const passwordVerdictsMax = 4_096;
+/** Signatures of tokens verified at once, waiting, and per client: the slowest kind (P-521) takes about 1 ms. */
+export const signatureChecksInFlightMax = 32;
+export const signatureChecksWaitingMax = 1_024;
+export const signatureChecksPerClientMax = 64;
+/** Verdicts on tokens kept for one `authorization`, until they expire; about 250 bytes each. */
+export const tokenVerdictsMax = 10_000;
+/** Keys tried on one token, where neither its `kid` nor its algorithm says which one it is. */
+export const tokenKeysTriedMax = 8;
+/** A key set (JWKS) is fetched again after this time (contract, section 14) … */
+export const keySetMs = 600_000;
+/** … because of a token with an unknown key, or after a failed fetch with older keys at hand, at most every … */
+export const keySetAgainMs = 30_000;
+/** … and without any keys at most every … */
+export const keySetRetryMs = 1_000;
+/** A key set must arrive within this time. */
+export const keySetWaitMs = 5_000;
+/** Size of a key set: large providers publish a few keys of 2 KiB. */
+export const keySetBytesMax = 256 * KIB;
+/** Keys used of one key set. */
+export const keySetKeysMax = 64;
+/** The body of a forward service's permission is read to its end up to this size, so that the connection stays. */
+export const permissionBodyBytesMax = 64 * KIB;
+/** Characters of a user's name that a token may put into the log. */
+export const userCharsMax = 128;
+/** File descriptors kept back from new clients, at most: for log files, health checks, look-ups and connections to upstreams. */
+export const descriptorsReservedMax = 64;
+/** How often it is looked whether a file can still be opened; so long may a full table cost CPU. */
+export const descriptorLookMs = 200;
+/** Connections turned away with 503 that are read on for a moment; more are closed at once. */
+export const turnedAwayMax = 256;
+/** What every new connection could cause is warned of once in so long. */
+export const warningEveryMs = 60_000;
+/** Largest Max-Forwards passed on (RFC 9110 7.6.2 lets each recipient choose its own): what any server reads as a number. */
+export const maxForwardsMax = 2 ** 31 - 1;
+/** A client in the midst of a request's head when the proxy drains has so long for the rest; shutting down waits no longer. */
+export const drainHeadMs = 1_000;
+/** Chunks up to this size are joined with what came in the same read: a copy is cheaper than a write. */
+export const joinedChunkBytesMax = 4 * KIB;
+/** Pipelined requests of one connection answered before the loop looks after the others. */
+export const pipelinedPerTurnMax = 32;
+/** HTTP/2: streams that one client may have open; one counts until its exchange has ended, whoever reset it. */
+export const http2StreamsMax = 256;
+/** HTTP/2: bytes of one stream that may be on their way to us unread: 64 KiB cap an upload at 1 MB/s over 60 ms. */
+export const http2StreamWindow = 256 * KIB;
+/** … of all streams of one client together. */
+export const http2ClientWindow = 4 * MIB;
+/** … of one upstream connection: no bound worth the name, a slow client must not hold up the others' answers. */
+export const http2UpstreamWindow = 256 * MIB;
+/** HTTP/2: a field block in bytes and frames; endless CONTINUATION frames filled other servers' memory (VU#421644). */
+export const http2BlockBytesMax = 64 * KIB;
+export const http2BlockFramesMax = 32;
+/** HTTP/2: DATA frames that we send; more would make other streams wait, and is what every peer takes. */
+export const http2FrameBytes = 16 * KIB;
+/** HTTP/2: above so many bytes that a connection has not taken, the sources of its streams are paused. */
+export const http2OutputBytesMax = 256 * KIB;
+/** HTTP/2: output buffers kept for the next turn, over all connections. */
+export const http2BuffersKept = 64;
+/** HTTP/2: a window smaller than this (or half the peer's usual one) is waited for instead of sent into piecemeal. */
+export const http2SillyWindowBytes = 8 * KIB;
+/** … and for so long at most: a peer may be waiting for those very bytes (RFC 9293 3.8.6.2.1 has the same rule). */
+export const http2SillyWaitMs = 200;
+/** HTTP/2: what a peer may spend on frames that bring nothing forward: 200 resets at once, and so many a second. */
+export const http2TokensMax = 1_000;
+export const http2TokensPerSecond = 1_000;
+/** HTTP/2: pings and window updates that a peer's traffic may have earned it. */
+export const http2EarnedMax = 20_000;
+/** HTTP/2: streams that we have reset and whose late frames are put up with. */
+export const http2ResetsRemembered = 1_024;
+/** HTTP/2: after GOAWAY a client may have requests on their way for so long; a ping ends the wait sooner. */
+export const http2GoawayWaitMs = 1_000;
+/** HTTP/2: a connection with open streams is asked for a sign of life after so long a silence, … */
+export const http2PingAfterMs = 30_000;
+/** … and is dead without one after this time. */
+export const http2PingWaitMs = 15_000;
+/** HTTP/2: bytes that wait in streams, one way or the other, over all connections; above it one with more than … */
+export const http2QueuesBytesMax = 96 * MIB;
+/** … this share is closed (ENHANCE_YOUR_CALM). */
+export const http2QueueShareBytes = MIB;
+/** HTTP/2: frames that an upstream may send: fewer and larger than a client's, they are passed on as they come. */
+export const http2UpstreamFrameBytes = 64 * KIB;
+/** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
+export const http2UpstreamHeaderMs = 10_000;

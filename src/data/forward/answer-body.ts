@@ -31,8 +31,16 @@ export class AnswerBody implements Body {
     if (kind === "chunked") this.#chunks = new ChunkedReader();
   }
 
+  hold(): void {
+    if (this.#stopped || this.#over) return;
+    this.#stopped = true;
+    this.connection.transport.pause();
+  }
+
   start(sink: BodySink): void {
     this.#sink = sink;
+    // What came before there was a sink has stopped the connection.
+    if (this.#stopped) return this.resume();
     this.#paused = false;
     this.feed();
   }

@@ -408,7 +408,7 @@ export class SocketAnswer implements Answer {
 
   constructor(
     readonly head: ResponseHead,
-    readonly body: AnswerBody | undefined,
+    readonly body: Body | undefined,
     readonly tunnel?: Tunnel,
   ) {
     this.status = head.status;

@@ -33,8 +33,6 @@ const nothing = Buffer.alloc(0);
 /** Field lines as offsets into the bytes they came in: valid while those are, and until the next parse. */
 export abstract class FieldLines {
   bytes: Buffer = nothing;
-  /** 4 per line: start and end of the name, start and end of the value without blanks around it */
-  lines: Int32Array = new Int32Array(4 * 32);
   /** lines */
   count = 0;
   /** a name holds `_` */
@@ -43,6 +41,11 @@ export abstract class FieldLines {
   lengths = 0;
   /** why a parse failed: a constant text, nothing of the peer's in it */
   reason = "";
+  /** lines that came as never to be put into a table (RFC 7541 7.1.3); undefined without */
+  sensitive: Set<number> | undefined;
+
+  /** @param lines 4 per line: start and end of the name, start and end of the value without blanks around it */
+  constructor(public lines: Int32Array = new Int32Array(4 * 32)) {}
 
   /**
    * A line whose name is as long as a name that the message cares for.
