@@ -139,4 +139,34 @@ describe.skipIf(!pebbleIsHere)("ACME against Pebble", () => {
     await until(() => shown(bound.proxy.tlsPort, "bound.example", root), `a certificate\n${bound.proxy.log()}`);
     expect(bound.proxy.log()).not.toContain(hmac_key);
   });
+
+  test("tls-alpn-01 proves a name on the TLS port, and no client is shown its certificate", async () => {
+    using upstream = origin("up");
+    const [httpPort, tlsPort] = [freePort(), freePort()];
+    await using pebble = await startPebble({ httpPort: 1, tlsPort });
+    const rules = rulesFor(upstream.port!, "alpn.example");
+    await using started = await startedFor(
+      pebble,
+      httpPort,
+      rules,
+      { domains: ["alpn.example"], challenge: "tls-alpn-01" },
+      { proxy_address_tls: { hostname: "127.0.0.1", port: tlsPort }, listener_engine: "auto" },
+    );
+    const { proxy } = started;
+    const root = await pebble.root();
+    await until(() => shown(tlsPort, "alpn.example", root), `a certificate\n${proxy.log()}\n${pebble.output()}`);
+
+    // Renewal, with ordinary clients all the while.
+    const renewal = proxy.running.acme.order("alpn.example", true);
+    let renewed = false;
+    void renewal.finally(() => (renewed = true));
+    let shownOnes = 0;
+    while (!renewed) {
+      expect(await shown(tlsPort, "alpn.example", root)).toBeString();
+      shownOnes++;
+    }
+    expect(await renewal).toBe("issued");
+    expect(shownOnes).toBeGreaterThan(0);
+    expect(proxy.log()).toContain("it was an ACME validation");
+  });
 });

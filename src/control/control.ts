@@ -5,6 +5,7 @@ import { renderProblem, renderProblems, type Problem } from "../config/problem.t
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/settings.ts";
 import { answerOrHandle } from "../data/acme/responder.ts";
+import { Validations } from "../data/acme/validations.ts";
 import { openFileTree } from "../data/forward/files.ts";
 import { tellWatchers } from "../data/guards/guard.ts";
 import { handle } from "../data/handle.ts";
@@ -107,14 +108,15 @@ export async function start(options: StartOptions): Promise<Running> {
   let isListening = false;
   let tls: OpenTls | undefined;
   let certificates: CertificateStore | undefined;
+  let validations: Validations | undefined;
   /** with ACME on, its responder stands before it */
   let front: typeof handle = handle;
   const acme: Acme = new Acme({
     settings: () => settings,
     hosts: () => hostsOf(plane.table),
     isRouted: (name) => isRouted(plane.table, name),
-    isCovered: (name, untilMs) => coversUntil(certificates, settings, name, untilMs),
-    provesInHandshake: () => false,
+    isCovered: (name, untilMs) => coversUntil(certificates?.set, settings, name, untilMs),
+    provesInHandshake: () => validations !== undefined && tls?.engine === "socket",
     onAnswering(isOn) {
       front = isOn ? (plane, exchange) => answerOrHandle(plane, exchange, acme.challenges) : handle;
     },
@@ -171,6 +173,7 @@ export async function start(options: StartOptions): Promise<Running> {
       }),
     );
     if (settings.proxy_address_tls) {
+      if (settings.acme?.challenge === "tls-alpn-01") validations = new Validations(acme.challenges);
       certificates = await openCertificates({
         settings: () => settings,
         log: tell,
@@ -188,6 +191,7 @@ export async function start(options: StartOptions): Promise<Running> {
         certificates: certificates.set,
         policy: (name) => policyFor(plane.table, name),
         asksClients: asksClients(plane.table),
+        validations,
       });
       listeners.push({ name: "https", url: tls.listener.url, listener: tls.listener });
     }
@@ -243,6 +247,7 @@ export async function start(options: StartOptions): Promise<Running> {
         plane.options = planeOptions();
       }
       await certificates?.check();
+      acme.changed();
       const result = await reloader.load(true);
       tellResult(result, tell);
       return result;
@@ -293,7 +298,7 @@ function listen(name: string, address: ListenAddress, { settings, log, refusals,
   }
 }
 
-type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "policy" | "asksClients">;
+type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "policy" | "asksClients" | "validations">;
 
 async function listenTls(
   address: ListenAddress,

@@ -230,6 +230,12 @@ export const acmePollMs = 500;
 export const acmePollMsMax = 15_000;
 /** A token is in place for so long before the server hears of it: a replica may be asked for it. */
 export const acmeTokenSettleMs = 50;
+/** While a name is proved in the TLS handshake, new connections show their ClientHello first: so many at once … */
+export const acmeHellosMax = 256;
+/** … looked at this often … */
+export const acmeHelloLookMs = 5;
+/** … and after this time taken for ordinary ones. */
+export const acmeHelloWaitMs = 2_000;
 /** Orders under way at once. */
 export const acmeOrdersMax = 4;
 /** Names that get certificates by ACME. */

@@ -37,7 +37,7 @@ import {
   type Entry,
 } from "./record.ts";
 import { askRenewalInfo } from "./renewal-info.ts";
-import { backOffMs } from "./schedule.ts";
+import { backOffMs, renewBeforeDaysDefault } from "./schedule.ts";
 import { readOrdered, stateOf, type AcmeState } from "./state.ts";
 
 export interface AcmeOptions {
@@ -243,7 +243,8 @@ export class Acme {
     const session = this.#connect();
     await this.#account(session);
     this.#failures = 0;
-    await Promise.all(due.map((entry) => this.#serve(session, entry)));
+    const results = await Promise.allSettled(due.map((entry) => this.#serve(session, entry)));
+    for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 
   async #serve({ client }: Session, entry: Entry): Promise<void> {
@@ -259,8 +260,10 @@ export class Acme {
       this.#keep(entry, { renewal: { id, ...(window && { window }), checkMs } });
     }
     if (orderDueMs(entry, settings().acme?.renew_before_days) > Date.now()) return;
-    // What failed is in its record and in the log.
-    await this.#attempt(entry).catch(() => {});
+    await this.#attempt(entry).catch((error: unknown) => {
+      // What a server refused is in the record and in the log; a folder that cannot be written to stops everything.
+      if (!(error instanceof AcmeError)) throw error;
+    });
   }
 
   /** Orders once. @throws AcmeError after it has been put down */
@@ -268,8 +271,13 @@ export class Acme {
     const { log } = this.#options;
     entry.ordering = true;
     try {
-      const session = this.#connect();
-      await this.#obtain(session, await this.#account(session), entry);
+      await this.#obtainOnce(entry).catch((error: unknown) => {
+        if (!(error instanceof AcmeError) || error.type !== "accountDoesNotExist") throw error;
+        // The server has forgotten the account: with the same key it makes another one.
+        this.#forgetAccount();
+        this.#keep(entry, { order: "" });
+        return this.#obtainOnce(entry);
+      });
     } catch (error) {
       if (this.#stop.signal.aborted) throw error;
       this.#failed(entry, error);
@@ -281,13 +289,18 @@ export class Acme {
     await this.#options.onIssued();
   }
 
+  async #obtainOnce(entry: Entry): Promise<void> {
+    const session = this.#connect();
+    await this.#obtain(session, await this.#account(session), entry);
+  }
+
   async #obtain(session: Session, account: Account, entry: Entry): Promise<void> {
     const { acme } = this.#options.settings();
     const { name, record, held } = entry;
     const challenge = acme?.challenge ?? "http-01";
     if (challenge === "tls-alpn-01" && !this.#options.provesInHandshake())
       throw new AcmeError(
-        "tls-alpn-01 needs a TLS port (proxy_address_tls) on the socket engine: use challenge: http-01",
+        "tls-alpn-01 needs proxy_address_tls on the socket engine, and a restart once it is set: or use challenge: http-01",
       );
     const kept = record.directory === session.client.options.url && record.order !== "";
     const keyFile = pendingKeyFile(this.#folder, name);
@@ -330,7 +343,6 @@ export class Acme {
       ...(!isOpen && { order: "" }),
     });
     if (error instanceof AcmeError && error.rateLimited) this.#pausedUntilMs = Date.now() + acmeRateLimitPauseMs;
-    if (error instanceof AcmeError && error.type === "accountDoesNotExist") this.#forgetAccount();
     const until = new Date(entry.record.nextTryMs).toISOString().slice(0, 16);
     log("warn", "acme", `no certificate: ${trouble}; tried again after ${until}Z`);
   }
@@ -353,7 +365,7 @@ export class Acme {
   #follow(): void {
     const { settings, hosts, isRouted, isCovered, log } = this.#options;
     const { acme } = settings();
-    const untilMs = Date.now() + (acme?.renew_before_days ?? 30) * dayMs;
+    const untilMs = Date.now() + (acme?.renew_before_days ?? renewBeforeDaysDefault) * dayMs;
     const wanted: WantedNames = wantedNames({
       acme,
       hosts: hosts(),
@@ -420,5 +432,6 @@ export class Acme {
 }
 
 function messageOf(error: unknown): string {
-  return error instanceof AcmeError ? error.message : describe(error);
+  const isPlain = error instanceof AcmeError || (error as NodeJS.ErrnoException).syscall !== undefined;
+  return isPlain ? (error as Error).message : describe(error);
 }

@@ -1,10 +1,10 @@
 /** Surroundings: what ACME has to know of the rules and of certificates that others have put there. */
 import { join } from "node:path";
 import type { Settings } from "../../config/settings.ts";
+import type { CertificateSet } from "../../data/tls/certificate-set.ts";
 import type { Table } from "../../data/routing/table.ts";
 import { findHost } from "../../data/routing/match.ts";
 import { stateFolder } from "../certificates/folders.ts";
-import type { CertificateStore } from "../certificates/store.ts";
 
 /** Exact hosts and wildcards. */
 export function hostsOf({ hosts, wildcards }: Table): string[] {
@@ -19,14 +19,14 @@ export function isRouted(table: Table, name: string): boolean {
 
 /** Whether a certificate that is not from ACME covers a name until then. */
 export function coversUntil(
-  certificates: Pick<CertificateStore, "set"> | undefined,
+  set: CertificateSet | undefined,
   settings: Settings,
   name: string,
   untilMs: number,
 ): boolean {
   const fetched = join(stateFolder(settings), "certificates/");
   const wildcard = `*${name.slice(name.indexOf("."))}`;
-  return (certificates?.set.pairs ?? []).some(
+  return (set?.pairs ?? []).some(
     ({ file, names, state, notAfterMs }) =>
       state === "valid" &&
       !file.startsWith(fetched) &&
