@@ -350,6 +350,13 @@ export const settingsShape = z
       "client_ca needs the socket engine: Bun.serve does not show a client's certificate, so remove listener_engine: bun",
     path: ["client_ca"],
   })
+  .refine(
+    (s) => s.acme?.challenge !== "tls-alpn-01" || (s.proxy_address_tls !== undefined && s.listener_engine !== "bun"),
+    {
+      error: "tls-alpn-01 needs proxy_address_tls on the socket engine: Bun.serve shows no certificate by ALPN",
+      path: ["acme", "challenge"],
+    },
+  )
   .refine((s) => s.http3 !== true || (s.threads ?? 1) === 1, {
     error: "http3 needs threads: 1",
     path: ["http3"],

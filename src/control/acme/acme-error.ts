@@ -5,7 +5,7 @@ const prefix = "urn:ietf:params:acme:error:";
 
 export class AcmeError extends Error {
   /**
-   * @param type of the problem document, short: `rateLimited`; "" for errors of our own
+   * @param type of the problem document, short: `rateLimited`; of our own `unreachable`, `slow` and "" for others
    * @param status of the answer; 0 without one
    * @param retryAfterMs what the server asked for
    */
@@ -16,6 +16,11 @@ export class AcmeError extends Error {
     readonly retryAfterMs?: number,
   ) {
     super(message);
+  }
+
+  /** The order may have gone on without us. */
+  get interrupted(): boolean {
+    return this.type === "unreachable" || this.type === "slow";
   }
 
   get rateLimited(): boolean {

@@ -334,8 +334,8 @@ export class Acme {
     const failures = entry.record.failures + 1;
     const waitMs = backOffMs(failures, error, Math.random());
     const trouble = messageOf(error);
-    // An order that the server has ended is begun anew; after a lost connection it may still be taken up.
-    const isOpen = error instanceof AcmeError && error.type === "" && error.status === 0 && failures < 2;
+    // What has been refused is begun anew.
+    const isOpen = !(error instanceof AcmeError) || (error.interrupted && failures < 3);
     this.#keep(entry, {
       failures,
       trouble,

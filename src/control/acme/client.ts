@@ -133,7 +133,8 @@ export class AcmeClient {
       };
     } catch (error) {
       if (error instanceof AcmeError) throw error;
-      throw new AcmeError(`${what}: ${new URL(url).host}: ${signal.aborted ? "stopped" : describe(error)}`);
+      const cause = signal.aborted ? "stopped" : describe(error);
+      throw new AcmeError(`${what}: ${new URL(url).host}: ${cause}`, "unreachable");
     }
   }
 }

@@ -123,7 +123,7 @@ class Order {
     for (let ownMs = acmePollMs; ; ownMs = Math.min(ownMs * 1.5, acmePollMsMax)) {
       if (answer && !isOpen(answer.body)) return answer.body;
       if (performance.now() > this.#deadlineMs)
-        throw new AcmeError(`${name}: ${what} within ${acmeOrderWaitMs / 1000} s`);
+        throw new AcmeError(`${name}: ${what} within ${acmeOrderWaitMs / 1000} s`, "slow");
       if (answer) {
         const asked = answer.retryAfterMs;
         const waitMs = asked === undefined ? ownMs : Math.min(Math.max(asked, acmePollMs), acmePollMsMax);
