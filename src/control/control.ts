@@ -25,7 +25,7 @@ import { cutExchangesWaitMs } from "../lib/limits.ts";
 import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
 import { Acme } from "./acme/acme.ts";
-import { coversUntil, hostsOf, isRouted } from "./acme/surroundings.ts";
+import { coveredUntil, hostsOf, isRouted } from "./acme/surroundings.ts";
 import { openCertificates, type CertificateStore } from "./certificates/store.ts";
 import {
   openForwarders,
@@ -115,7 +115,7 @@ export async function start(options: StartOptions): Promise<Running> {
     settings: () => settings,
     hosts: () => hostsOf(plane.table),
     isRouted: (name) => isRouted(plane.table, name),
-    isCovered: (name, untilMs) => coversUntil(certificates?.set, settings, name, untilMs),
+    covered: (untilMs) => coveredUntil(certificates?.set, settings, untilMs),
     provesInHandshake: () => validations !== undefined && tls?.engine === "socket",
     onAnswering(isOn) {
       front = isOn ? (plane, exchange) => answerOrHandle(plane, exchange, acme.challenges) : handle;
@@ -224,6 +224,11 @@ export async function start(options: StartOptions): Promise<Running> {
   listening.resolve();
   // Not before a server can reach us.
   isListening = true;
+  if (settings.acme && !settings.proxy_address_tls)
+    log.warn(
+      "acme",
+      "there is no TLS port (proxy_address_tls): certificates are fetched, but not served by this process",
+    );
   acme.changed();
   let stopping: Promise<void> | undefined;
   return {

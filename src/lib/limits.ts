@@ -266,6 +266,10 @@ export const acmeLockBeatMs = 5_000;
 export const acmeLockStaleMs = 60_000;
 /** Somebody who has ordered by hand waits at most so long for the lock. */
 export const acmeLockWaitMs = 30_000;
+/** A fresh certificate is not renewed before this, or a tenth of its term, whatever its server suggests. */
+export const acmeFreshMs = 3_600_000;
+/** Orders by hand that wait for the one before. */
+export const acmeWishesMax = 16;
 /** Files of the state folder: an account or order has below 4 KiB, a list of names below 1 MiB. */
 export const acmeStateBytesMax = MIB;
 /** Characters of an Authorization or API key field that are looked at: tokens of large providers have 4 KiB. */

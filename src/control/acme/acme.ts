@@ -8,12 +8,15 @@ import type { Settings } from "../../config/settings.ts";
 import { Challenges } from "../../data/acme/challenges.ts";
 import { describe } from "../../lib/cause.ts";
 import {
+  acmeFreshMs,
   acmeLockAgainMs,
   acmeLockWaitMs,
   acmeLookMs,
   acmeOrdersMax,
   acmeQuietMs,
   acmeRateLimitPauseMs,
+  acmeWishesMax,
+  certificateSliceMs,
 } from "../../lib/limits.ts";
 import { stateFolder } from "../certificates/folders.ts";
 import { showDay } from "../certificates/describe.ts";
@@ -39,6 +42,7 @@ import {
 import { askRenewalInfo } from "./renewal-info.ts";
 import { backOffMs, renewBeforeDaysDefault } from "./schedule.ts";
 import { readOrdered, stateOf, type AcmeState } from "./state.ts";
+import { covers } from "./surroundings.ts";
 
 export interface AcmeOptions {
   /** asked anew at every turn: SIGHUP may change them */
@@ -47,8 +51,8 @@ export interface AcmeOptions {
   hosts(): readonly string[];
   /** whether requests for this name have a host in the rules, other than DEFAULT */
   isRouted(name: string): boolean;
-  /** whether a certificate that somebody has put there covers it until then */
-  isCovered(name: string, untilMs: number): boolean;
+  /** names and wildcards that certificates cover until then which somebody has put there */
+  covered(untilMs: number): ReadonlySet<string>;
   /** whether the TLS port can answer TLS-ALPN-01 */
   provesInHandshake(): boolean;
   /** the responder has to stand before the routes, or need not any more */
@@ -88,6 +92,7 @@ export class Acme {
   /** of the server as a whole, in a row */
   #failures = 0;
   #folder = "";
+  #wishes = 0;
 
   constructor(options: AcmeOptions) {
     this.#options = options;
@@ -126,7 +131,7 @@ export class Acme {
    */
   async createAccount(): Promise<string> {
     this.#begin();
-    return this.#run(async () => (await this.#account(this.#connect())).url);
+    return this.#wish(async () => (await this.#account(this.#connect())).url);
   }
 
   /**
@@ -143,7 +148,7 @@ export class Acme {
       throw new AcmeRefusal(
         `"${wanted}" is no host of the rules: certificates are ordered for configured hosts and for acme: {domains} only`,
       );
-    return this.#run(() => this.#orderNow(wanted, force));
+    return this.#wish(() => this.#orderNow(wanted, force));
   }
 
   #begin(): void {
@@ -168,7 +173,7 @@ export class Acme {
         const names = [...ordered, name].sort();
         writePrivately(join(this.#folder, "domains.json"), `${JSON.stringify(names, null, 2)}\n`);
       }
-      this.#follow();
+      await this.#follow();
       const entry = readEntry(this.#folder, name);
       this.#entries.set(name, entry);
       const renewMs = renewalOf(entry, this.#options.settings().acme?.renew_before_days);
@@ -178,6 +183,17 @@ export class Acme {
     } finally {
       this.#lock!.release();
       this.#scheduleNext();
+    }
+  }
+
+  /** Something that somebody waits for. */
+  async #wish<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#wishes >= acmeWishesMax) throw new AcmeRefusal(`${this.#wishes} orders are waiting: try again later`);
+    this.#wishes++;
+    try {
+      return await this.#run(work);
+    } finally {
+      this.#wishes--;
     }
   }
 
@@ -210,7 +226,7 @@ export class Acme {
   async #look(): Promise<void> {
     const { log } = this.#options;
     try {
-      this.#follow();
+      await this.#follow();
       if (this.#due().length > 0 && Date.now() >= this.#pausedUntilMs) {
         if (!this.#acquire()) return this.#schedule(acmeLockAgainMs * (0.8 + 0.4 * Math.random()));
         try {
@@ -326,7 +342,9 @@ export class Acme {
     rmSync(keyFile, { force: true });
     const { held: fresh } = readEntry(this.#folder, name);
     entry.held = fresh;
-    this.#keep(entry, { order: "", failures: 0, trouble: "", nextTryMs: 0 });
+    const termMs = fresh ? fresh.notAfterMs - fresh.notBeforeMs : 0;
+    const nextTryMs = Date.now() + Math.min(acmeFreshMs, termMs / 10);
+    this.#keep(entry, { order: "", failures: 0, trouble: "", nextTryMs });
   }
 
   #failed(entry: Entry, error: unknown): void {
@@ -362,23 +380,32 @@ export class Acme {
   }
 
   /** Brings the entries in line with the names that are wanted. @throws the error of the file system */
-  #follow(): void {
-    const { settings, hosts, isRouted, isCovered, log } = this.#options;
+  async #follow(): Promise<void> {
+    const { settings, hosts, isRouted, log } = this.#options;
     const { acme } = settings();
     const untilMs = Date.now() + (acme?.renew_before_days ?? renewBeforeDaysDefault) * dayMs;
+    const covered = this.#options.covered(untilMs);
     const wanted: WantedNames = wantedNames({
       acme,
       hosts: hosts(),
       isRouted,
       ordered: readOrdered(this.#folder),
-      isCovered: (name) => !this.#entries.get(name)?.held && isCovered(name, untilMs),
+      isCovered: (name) => !this.#entries.get(name)?.held && covers(covered, name),
     });
     for (const [name, reason] of wanted.skipped)
       if (this.#skipped.get(name) !== reason) log("info", "acme", `${name} gets no certificate: ${reason}`);
     this.#skipped = wanted.skipped;
     const names = new Set(wanted.names);
     for (const name of this.#entries.keys()) if (!names.has(name)) this.#entries.delete(name);
-    for (const name of names) if (!this.#entries.has(name)) this.#entries.set(name, readEntry(this.#folder, name));
+    let sliceMs = performance.now();
+    for (const name of names) {
+      if (this.#entries.has(name)) continue;
+      this.#entries.set(name, readEntry(this.#folder, name));
+      // Thousands of certificates take seconds to read: requests come first.
+      if (performance.now() - sliceMs < certificateSliceMs) continue;
+      await new Promise((resolve) => setImmediate(resolve));
+      sliceMs = performance.now();
+    }
   }
 
   #acquire(): boolean {

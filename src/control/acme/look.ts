@@ -7,7 +7,7 @@ import { wantedNames } from "./names.ts";
 import { readEntry } from "./record.ts";
 import { renewBeforeDaysDefault } from "./schedule.ts";
 import { readOrdered, stateOf, type AcmeState } from "./state.ts";
-import { coversUntil } from "./surroundings.ts";
+import { coveredUntil, covers } from "./surroundings.ts";
 
 /**
  * @param hosts of the rules, patterns and all
@@ -19,13 +19,14 @@ export function lookAtAcme(settings: Settings, hosts: readonly string[], set: Ce
   const folder = stateFolder(settings);
   const nowMs = Date.now();
   const untilMs = nowMs + (acme?.renew_before_days ?? renewBeforeDaysDefault) * 24 * 3_600_000;
+  const covered = coveredUntil(set, settings, untilMs);
   const routed = new Set(hosts);
   const { names } = wantedNames({
     acme,
     hosts,
     isRouted: (name) => routed.has(name) || hosts.some((host) => host.startsWith("*.") && name.endsWith(host.slice(1))),
     ordered: readOrdered(folder),
-    isCovered: (name) => coversUntil(set, settings, name, untilMs),
+    isCovered: (name) => covers(covered, name),
   });
   return names.toSorted().map((name) => lookAt(folder, name, acme?.renew_before_days, nowMs));
 }

@@ -17,20 +17,20 @@ export function isRouted(table: Table, name: string): boolean {
   return host !== undefined && host !== table.fallback;
 }
 
-/** Whether a certificate that is not from ACME covers a name until then. */
-export function coversUntil(
+/** Names and `*.x` wildcards that certificates cover until then which are not from ACME. */
+export function coveredUntil(
   set: CertificateSet | undefined,
   settings: Settings,
-  name: string,
   untilMs: number,
-): boolean {
+): ReadonlySet<string> {
   const fetched = join(stateFolder(settings), "certificates/");
-  const wildcard = `*${name.slice(name.indexOf("."))}`;
-  return (set?.pairs ?? []).some(
-    ({ file, names, state, notAfterMs }) =>
-      state === "valid" &&
-      !file.startsWith(fetched) &&
-      notAfterMs > untilMs &&
-      (names.includes(name) || names.includes(wildcard)),
+  const others = (set?.pairs ?? []).filter(
+    ({ file, state, notAfterMs }) => state === "valid" && !file.startsWith(fetched) && notAfterMs > untilMs,
   );
+  return new Set(others.flatMap(({ names }) => names));
+}
+
+/** @param covered from {@link coveredUntil} */
+export function covers(covered: ReadonlySet<string>, name: string): boolean {
+  return covered.has(name) || covered.has(`*${name.slice(name.indexOf("."))}`);
 }

@@ -36,7 +36,7 @@ function replica(server: AcmeServer, folder: string, wishes: Wishes, hosts: read
       settings: () => settings,
       hosts: () => hosts,
       isRouted: (name) => hosts.includes(name),
-      isCovered: (name) => name === "covered.test",
+      covered: () => new Set(["covered.test", "*.far.test"]),
       provesInHandshake: () => false,
       onAnswering: () => {},
       onIssued: async () => void made.issued++,
@@ -57,7 +57,7 @@ describe("names", () => {
   test("hosts: all are the exact hosts, without those that somebody has covered; domains come on top", async () => {
     await using server = startAcmeServer();
     using folder = temporary();
-    const hosts = ["a.test", "covered.test", "*.wild.test", "127.0.0.1", "[::1]"];
+    const hosts = ["a.test", "covered.test", "under.far.test", "*.wild.test", "127.0.0.1", "[::1]"];
     const { acme, lines } = replica(server, folder.path, { hosts: "all", domains: ["b.test"] }, hosts);
     await until(() => acme.states().length === 2 && acme.states().every(({ state }) => state === "valid"));
     expect(acme.states().map(({ name }) => name)).toEqual(["a.test", "b.test"]);
@@ -85,6 +85,66 @@ describe("names", () => {
   });
 });
 
+describe("what the original has left", () => {
+  test("its account is used, and its domains are renewed as far as they are still hosts", async () => {
+    await using server = startAcmeServer();
+    using before = temporary();
+    const first = replica(server, before.path, {});
+    const id = await first.acme.createAccount();
+    const [file = ""] = readdirSync(join(before.path, "accounts"));
+    const { key, directory } = JSON.parse(readFileSync(join(before.path, "accounts", file), "utf8"));
+    const key_pkcs8 = key
+      .replace(/-----[^-]+-----|\s/g, "")
+      .replaceAll("+", "-")
+      .replaceAll("/", "_")
+      .replace(/=+$/, "");
+    using folder = temporary();
+    writeFileSync(join(folder.path, "acme_credentials.json"), JSON.stringify({ id, key_pkcs8, directory }));
+    writeFileSync(join(folder.path, "domains.json"), '[\n  "old.test",\n  "gone.test"\n]');
+    const { acme } = replica(server, folder.path, {}, ["old.test"]);
+    await until(() => stateOf(acme, "old.test")?.state === "valid");
+    expect(acme.states().map(({ name }) => name)).toEqual(["old.test"]);
+    expect(server.count("newAccount")).toBe(1);
+    expect(await acme.createAccount()).toBe(id);
+  });
+});
+
+describe("many names", () => {
+  test("wait for their turn, a few at a time, and nothing else waits for them", async () => {
+    await using server = startAcmeServer();
+    using folder = temporary();
+    let [now, most] = [0, 0];
+    server.validate = async () => {
+      most = Math.max(most, ++now);
+      await Bun.sleep(20);
+      now--;
+      return true;
+    };
+    const names = Array.from({ length: 12 }, (_, i) => `n${i}.test`);
+    const { acme } = replica(server, folder.path, { domains: names });
+    expect(await acme.order("n11.test")).toMatch(/issued|fresh/);
+    await until(() => acme.states().length === 12 && acme.states().every(({ state }) => state === "valid"));
+    expect(most).toBeWithin(2, 5);
+    expect(server.count("newOrder")).toBe(12);
+  });
+});
+
+describe("a folder that cannot be written to", () => {
+  test("is told, with a pause, and no server is asked for orders that could not be kept", async () => {
+    await using server = startAcmeServer();
+    using folder = temporary();
+    const file = join(folder.path, "file");
+    writeFileSync(file, "");
+    const { lines, acme } = replica(server, join(file, "state"), { domains: ["a.test"] });
+    const line = await until(() => lines.find((each) => each.startsWith("error ")));
+    expect(line).toMatch(/ENOTDIR.*tried again in \d+ s$/);
+    await Bun.sleep(300);
+    expect(lines.filter((each) => each.startsWith("error "))).toHaveLength(1);
+    expect(server.count("newOrder")).toBe(0);
+    expect(acme.states()).toEqual([]);
+  });
+});
+
 describe("renewal", () => {
   test("a certificate that ends soon is renewed, naming the one it replaces where the server wants to know", async () => {
     await using server = startAcmeServer();
@@ -106,7 +166,10 @@ describe("renewal", () => {
       return Response.json({ suggestedWindow: { start, end } }, { headers: { "Retry-After": "7200" } });
     };
     const record = join(folder.path, "orders", "a.test.json");
-    writeFileSync(record, JSON.stringify({ ...JSON.parse(readFileSync(record, "utf8")), renewal: undefined }));
+    writeFileSync(
+      record,
+      JSON.stringify({ ...JSON.parse(readFileSync(record, "utf8")), renewal: undefined, nextTryMs: 0 }),
+    );
     const second = replica(server, folder.path, { domains: ["a.test"] });
     await until(() => second.issued === 1 && asked.length === 2);
     expect(asked[0]).toBe(certificateId(before)!);
@@ -119,6 +182,17 @@ describe("renewal", () => {
     await until(() => JSON.parse(readFileSync(record, "utf8")).renewal?.id === asked[1]);
     const { renewal } = JSON.parse(readFileSync(record, "utf8"));
     expect(Math.abs(renewal.checkMs - Date.now() - 7_200_000)).toBeLessThan(60_000);
+  });
+
+  test("a server that always wants a renewal at once is obeyed once an hour", async () => {
+    await using server = startAcmeServer();
+    using folder = temporary();
+    const suggestedWindow = { start: "2001-01-01T00:00:00Z", end: "2001-01-02T00:00:00Z" };
+    server.renewalInfo = () => Response.json({ suggestedWindow });
+    const { acme } = replica(server, folder.path, { domains: ["a.test"] });
+    await until(() => (stateOf(acme, "a.test")?.renewAtMs ?? Infinity) < Date.now());
+    await Bun.sleep(500);
+    expect(server.count("newOrder")).toBe(1);
   });
 
   test("a server that knows nothing of the certificate replaced is asked again without it", async () => {
