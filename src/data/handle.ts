@@ -3,7 +3,7 @@
  * knows which engine it was.
  */
 import { isIP } from "node:net";
-import { normaliseIp } from "../lib/address.ts";
+import { ipv4Number, normaliseIp } from "../lib/address.ts";
 import { hasToken } from "../lib/fields.ts";
 import { forwardedHopsMax, requestIdCharsMax } from "../lib/limits.ts";
 import { close } from "./close.ts";
@@ -74,10 +74,8 @@ export function identify(plane: Plane, exchange: Exchange): void {
 
 /** One hop of X-Forwarded-For, without the port and brackets that some balancers write. @returns undefined for what is no address */
 function hopAddress(hop: string): string | undefined {
-  const plain = !hop.includes(":") && !hop.startsWith("[");
-  const bare = plain
-    ? hop
-    : hop.replace(/^\[([^\]]+)\](?::\d{1,5})?$/, "$1").replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1");
+  if (ipv4Number(hop) >= 0) return hop;
+  const bare = hop.replace(/^\[([^\]]+)\](?::\d{1,5})?$/, "$1").replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1");
   const ip = normaliseIp(bare);
   return isIP(ip) === 0 ? undefined : ip;
 }
