@@ -105,6 +105,11 @@ describe.skipIf(!pebbleIsHere)("ACME against Pebble", () => {
     expect(readdirSync(state)).not.toContain("acme.lock");
     expect(proxy.log()).not.toContain("PRIVATE KEY");
 
+    // What the server suggests for the renewal is asked for, where it offers that (Debian's Pebble does not).
+    const record = () => JSON.parse(readFileSync(join(state, "orders", "shop.example.json"), "utf8"));
+    await until(() => record().renewal !== undefined, "renewal information");
+    expect(record().renewal.window !== undefined).toBe(await pebble.suggestsRenewals());
+
     // Fresh ones stay; by force there is another one, in force without a restart.
     expect(await proxy.running.acme.order("shop.example")).toBe("fresh");
     expect(await proxy.running.acme.order("SHOP.example.", true)).toBe("issued");

@@ -17,6 +17,8 @@ export interface Pebble extends AsyncDisposable {
   readonly caFile: string;
   /** what its certificates are signed by, PEM */
   root(): Promise<string>;
+  /** whether it offers RFC 9773 */
+  suggestsRenewals(): Promise<boolean>;
   /** lets a name lead somewhere else than to 127.0.0.1 */
   point(name: string, address: string): Promise<void>;
   /** whatever it said */
@@ -57,11 +59,14 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     domainBlocklist: options.refused ?? [],
   };
   const mains = file("config.json", JSON.stringify({ pebble: config }));
-  const nothing = ["-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""];
+  // Newer ones listen for DNS over HTTPS too, unless told not to, and have another word for DNS.
+  const { stderr } = Bun.spawnSync(["pebble-challtestsrv", "-help"]);
+  const isNew = stderr.toString().includes("-doh ");
+  const nothing = [...(isNew ? ["-doh", ""] : []), "-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""];
   const servers = [
     spawn([
       "pebble-challtestsrv",
-      "-dns01",
+      isNew ? "-dnsserver" : "-dns01",
       `127.0.0.1:${names}`,
       "-management",
       `127.0.0.1:${namesControl}`,
@@ -102,6 +107,7 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
     url,
     caFile,
     root: async () => (await ask(`https://localhost:${management}/roots/0`)).text(),
+    suggestsRenewals: async () => "renewalInfo" in ((await (await ask(url)).json()) as object),
     async point(name, address) {
       const body = JSON.stringify({ host: `${name}.`, addresses: [address] });
       const { ok } = await ask(`http://127.0.0.1:${namesControl}/add-a`, { method: "POST", body });
