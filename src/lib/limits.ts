@@ -318,6 +318,18 @@ export const warningEveryMs = 60_000;
 export const maxForwardsMax = 2 ** 31 - 1;
 /** A client in the midst of a request's head when the proxy drains has so long for the rest; shutting down waits no longer. */
 export const drainHeadMs = 1_000;
+/** A URL and field lines that `explain` is asked about: what a request of that size could hold. */
+export const explainUrlCharsMax = 64 * KIB;
+export const explainFieldsMax = 1_000;
+/** The verb `explain` asks the members of one route whether they are up, and waits so long for their answers. */
+export const explainChecksWaitMs = 6_000;
+/** Characters of a target in the `aralez explain …` that ends a log line; a longer one is cut. */
+export const explainTargetCharsMax = 1_000;
+/** Routes and upstream addresses with counters of their own in the metrics; all further ones share one each. */
+export const metricRoutesMax = 1_000;
+export const metricEndpointsMax = 1_000;
+/** Values of the metrics written before the loop gets a turn: about a millisecond. */
+export const metricValuesPerTurn = 500;
 /** Chunks up to this size are joined with what came in the same read: a copy is cheaper than a write. */
 export const joinedChunkBytesMax = 4 * KIB;
 /** Pipelined requests of one connection answered before the loop looks after the others. */

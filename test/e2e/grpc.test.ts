@@ -17,7 +17,7 @@ async function startBoth(extra = "") {
       upstream_engine: "socket",
     },
   );
-  const client = startGrpcClient(proxy.port, host);
+  const client = startGrpcClient(proxy.plainPort, host);
   return {
     origin,
     proxy,
@@ -109,7 +109,7 @@ describe("ends", () => {
       `upstreams: { ${host}: { healthcheck: false, paths: { "/": { servers: [{ address: "${origin.address}", protocol: h2c }] } } } }\n`,
       { listener_engine: "socket", upstream_engine: "socket" },
     );
-    const client = startGrpcClient(proxy.port, host);
+    const client = startGrpcClient(proxy.plainPort, host);
     const metadata = new grpc.Metadata();
     metadata.set("grpc-timeout", "300m");
     const answer = await call(client, "x", {}, metadata);
@@ -160,7 +160,7 @@ upstreams:
       upstream_engine: "socket",
     });
     const ask = async (authority: string, message: string) => {
-      const client = startGrpcClient(proxy.port, authority);
+      const client = startGrpcClient(proxy.plainPort, authority);
       const { code } = await call(client, message);
       client.close();
       return code;
