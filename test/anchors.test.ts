@@ -22,6 +22,7 @@ const points = [
   "19",
   "20",
   "25",
+  "26",
   "30",
 ];
 const findings = [
@@ -49,6 +50,7 @@ const findings = [
   "B20",
   "B22",
   "B23",
+  "B25",
 ];
 
 const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]
