@@ -123,6 +123,14 @@ export const releasedBytesMin = 4 * KIB;
 export const spareHeadsMax = 256;
 /** An upstream that does not answer `Expect: 100-continue` gets the body after this, as from curl. */
 export const continueWaitMs = 1_000;
+/** While health checks are under way it is looked so often whether our own loop stands still. */
+export const loopLagEveryMs = 20;
+/** A check that timed out while we stood still for this share of its time tells about us … */
+export const stalledShare = 0.25;
+/** … so it does not count, so many times in a row, … */
+export const excusedChecksMax = 3;
+/** … and is repeated this soon. */
+export const excusedAgainMs = 50;
 /** How often connections are looked over for timeouts. */
 export const sweepMs = 200;
 /** Idle upstream connections above `upstream_keepalive_pool_size` are closed at this age, never at once. */

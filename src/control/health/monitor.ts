@@ -1,6 +1,16 @@
 /** HealthMonitor: asks every target on its own clock and tells what changed. */
 import { showAddress, type DialAddress } from "../../lib/address.ts";
-import { detectWaitMs, probeSlowMs, probesInFlightMax, probesSlowInFlightMax } from "../../lib/limits.ts";
+import {
+  detectWaitMs,
+  excusedAgainMs,
+  excusedChecksMax,
+  loopLagEveryMs,
+  probeSlowMs,
+  probesInFlightMax,
+  probesSlowInFlightMax,
+  stalledShare,
+} from "../../lib/limits.ts";
+import { LoopLag } from "../../lib/loop-lag.ts";
 import { descriptorsLeft } from "../../lib/descriptors.ts";
 import { names, type Resolver } from "../../lib/resolve.ts";
 import type { Probe, Wire } from "../../data/upstream/endpoint.ts";
@@ -61,6 +71,8 @@ class Watch {
   /** why it is down; "" while it is up */
   cause = "";
   lastMs = 0;
+  /** checks in a row that told about us rather than about the server */
+  excused = 0;
   /** how the log calls it while it is down */
   label = "";
 
@@ -79,6 +91,7 @@ export class HealthMonitor {
   readonly #now: () => number;
   readonly #resolver: Resolver;
   readonly #lanes = new Lanes(probesInFlightMax, probesSlowInFlightMax);
+  readonly #lag = new LoopLag(loopLagEveryMs);
   readonly #watches = new Map<string, Watch>();
   readonly #sites = new Map<string, Site>();
   #waiting: (() => void)[] = [];
@@ -166,13 +179,24 @@ export class HealthMonitor {
   async #check(watch: Watch): Promise<void> {
     if (watch.gone) return;
     const startMs = this.#now();
+    const stalledMs = this.#lag.stalledMs;
+    const unwatch = this.#lag.watch();
     const verdict = await this.#ask(watch);
+    unwatch();
     if (watch.gone) return;
     watch.lastMs = this.#now() - startMs;
     const first = watch.streak.up === undefined;
-    // A check that found no descriptor of ours free has asked nobody.
-    if (verdict.up || verdict.status !== undefined || descriptorsLeft()) this.#note(watch, verdict);
-    const delayMs = nextDelayMs(watch.target.probe.intervalMs, watch.lastMs, first, Math.random());
+    // A check that found no descriptor of ours free has asked nobody, and one in which we stood still ourselves tells
+    // about us.
+    const answered = verdict.up || verdict.status !== undefined;
+    const stalled = this.#lag.stalledMs - stalledMs > watch.target.probe.timeoutMs * stalledShare;
+    const timedOut = watch.lastMs >= Math.min(watch.target.probe.timeoutMs, detectWaitMs);
+    watch.excused = answered || !stalled || !timedOut ? 0 : watch.excused + 1;
+    const excused = watch.excused > 0 && watch.excused <= excusedChecksMax;
+    if (answered || (descriptorsLeft() && !excused)) this.#note(watch, verdict);
+    const delayMs = excused
+      ? excusedAgainMs
+      : nextDelayMs(watch.target.probe.intervalMs, watch.lastMs, first, Math.random());
     watch.timer = setTimeout(() => this.#lanes.run(watch.lastMs > probeSlowMs, () => this.#check(watch)), delayMs);
     watch.timer.unref();
   }
