@@ -145,7 +145,7 @@ export const settingKeys = {
   log_level: key("M", logLevel, { default: "info", doc: "How much is logged.", reloads }),
   access_log: key("M", accessLog, {
     default: "off",
-    doc: "One line a request; `error` = status ≥ 400 or cut short.",
+    doc: "One line a request; `error` = status ≥ 400, cut short, or a gRPC call that failed.",
     reloads,
   }),
   access_log_format: key("M", oneOf(["text", "json", "combined"]), {
@@ -184,7 +184,7 @@ export const settingKeys = {
   }),
   listener_engine: key("M", oneOf(["auto", "bun", "socket"]), {
     default: "auto",
-    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 on Bun.listen. auto = socket; on the TLS port bun, or socket with `client_ca`.",
+    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 and HTTP/2 on Bun.listen. auto = socket; on the TLS port bun with `http3`.",
   }),
   upstream_keepalive_pool_size: key("M", whole(1), {
     default: "128",

@@ -107,7 +107,7 @@ export async function start(options: StartOptions): Promise<Running> {
       const text = `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`;
       log.warn("answer", ending.cut ? text : withHint(plane, exchange, ending.status, text));
     }
-    if (access.wants(ending.status, ending.cut)) access.write(recordOf(exchange, ending));
+    if (access.wants(ending.status, ending.cut, ending.grpcStatus)) access.write(recordOf(exchange, ending));
   };
   const forwarders = openForwarders(() => settings, loopMark, tell);
   const plane = new Plane(planeOptions());

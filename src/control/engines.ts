@@ -102,7 +102,7 @@ export interface TlsOpenOptions extends OpenOptions {
   readonly certificates: CertificateSet;
   /** which client certificates are asked for. @param serverName lower case; "" without SNI */
   policy(serverName: string): ClientPolicy | undefined;
-  /** some host asks for client certificates, which Bun.serve cannot tell */
+  /** some host asks for client certificates, which Bun.serve hides */
   readonly asksClients: boolean;
   /** names may be proved on this port by TLS-ALPN-01, which Bun.serve cannot do either */
   readonly validations: Validations | undefined;
@@ -124,13 +124,14 @@ export async function openTlsListener(
   const { certificates, policy, asksClients, validations, ...given } = options;
   if (asksClients && listener_engine === "bun")
     throw new Error("`client_ca` needs `listener_engine: socket`: Bun.serve hides client certificates");
-  // Bun.serve brings HTTP/2, which the socket engine does not speak yet.
+  // QUIC is Bun.serve's alone, client certificates are the socket engine's.
   const engine =
-    listener_engine === "socket" || asksClients || (validations && listener_engine === "auto") ? "socket" : "bun";
+    listener_engine === "bun" || (listener_engine === "auto" && http3 && !asksClients && !validations)
+      ? "bun"
+      : "socket";
+  if (engine === "bun" && http3) log("info", "tls", "http3: the TLS port is served by Bun.serve");
   if (engine === "socket" && (await tlsHooksPresent(selfSigned(["localhost"], Date.now())))) {
-    if (listener_engine === "auto" && asksClients)
-      log("warn", "tls", "client_ca: the TLS port is served by the socket engine: Bun.serve hides client certificates");
-    if (http3) log("warn", "tls", "`http3` has no effect: only `listener_engine: bun` serves it");
+    if (http3) log("warn", "tls", `\`http3\` has no effect with ${asksClients ? "`client_ca`" : "the socket engine"}`);
     const protocols = http2 ? [h2, http1] : [http1];
     const common = socketOptions(settings, given, refusals, log);
     return { engine, listener: listenTls({ ...common, certificates, policy, grade, protocols, validations }) };

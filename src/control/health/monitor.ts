@@ -25,7 +25,7 @@ export interface Target {
   /** from `healthKey`: everything about the question */
   readonly key: string;
   readonly address: DialAddress;
-  /** with protocol `auto` the endpoint is asked first what it speaks */
+  /** with protocol `auto` the endpoint is asked first what it speaks, with `https` which HTTP */
   readonly probe: Probe;
 }
 
@@ -160,7 +160,8 @@ export class HealthMonitor {
     site.watches.add(watch);
     this.#undecided++;
     // The endpoint may be new to the data plane although it is not new here.
-    if (target.probe.protocol === "auto" && site.told) this.#options.onDetected(name, site.known);
+    if ((target.probe.protocol === "auto" || target.probe.protocol === "https") && site.told)
+      this.#options.onDetected(name, site.known);
     this.#lanes.run(false, () => this.#check(watch));
   }
 
@@ -205,18 +206,22 @@ export class HealthMonitor {
     const { site, target } = watch;
     const { address, probe } = target;
     const options = { signal: watch.stop.signal, resolver: this.#resolver };
-    if (probe.protocol !== "auto") return askHealth(address, probe, probe.protocol, options);
-    let wire: Wire;
+    const https = probe.protocol === "https";
+    if (probe.protocol !== "auto" && !https) return askHealth(address, probe, probe.protocol, options);
+    let found: Wire;
     try {
-      wire = site.wire ?? (await (site.detecting ??= this.#detect(site, target)));
+      found = site.wire ?? (await (site.detecting ??= this.#detect(site, target)));
     } catch (error) {
-      return { up: false, cause: (error as Error).message };
+      if (!https) return { up: false, cause: (error as Error).message };
+      found = "https";
     }
+    // With `https` it must be TLS; only which HTTP is found out, by ALPN.
+    const wire = https && found !== "h2" ? "https" : found;
     const verdict = await askHealth(address, probe, wire, options);
     // Without an answer it may speak something else by the next check; and 400 is what a server that has become TLS
     // answers plain HTTP, looked into once.
     const changed = verdict.status === 400 && wire === "http" && watch.last?.status !== 400 && watch.last !== undefined;
-    if ((verdict.status === undefined || changed) && site.wire === wire) site.wire = undefined;
+    if ((verdict.status === undefined || changed) && site.wire === found) site.wire = undefined;
     return verdict;
   }
 
