@@ -24,6 +24,8 @@ const points = [
   "20",
   "23",
   "24",
+  "25",
+  "26",
   "30",
 ];
 const findings = [
@@ -51,6 +53,8 @@ const findings = [
   "B20",
   "B22",
   "B24",
+  "B23",
+  "B25",
 ];
 
 const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]

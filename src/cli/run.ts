@@ -34,8 +34,7 @@ export async function run(call: Call): Promise<number> {
     console.error(`aralez: ${refusal}`);
     return 1;
   }
-  const { version: release } = await import("./version.ts");
-  return serve({ settings, rules: { kind: "files" }, problems, stickySecondsLegacy, mainFile, env, release });
+  return serve({ settings, rules: { kind: "files" }, problems, stickySecondsLegacy, mainFile, env });
 }
 
 /**

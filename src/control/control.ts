@@ -4,6 +4,11 @@ import { dirname } from "node:path";
 import { renderProblem, renderProblems, type Problem } from "../config/problem.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/settings.ts";
+import { answerOrHandle } from "../data/acme/responder.ts";
+import { Validations } from "../data/acme/validations.ts";
+import { withHint } from "../data/close.ts";
+import { explain, type Explanation } from "../data/explain/explain.ts";
+import type { Question } from "../data/explain/question.ts";
 import { openFileTree } from "../data/forward/files.ts";
 import { tellWatchers } from "../data/guards/guard.ts";
 import { handle } from "../data/handle.ts";
@@ -11,6 +16,7 @@ import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { handleFiles } from "../data/listen/files.ts";
 import { AccessLog } from "../data/observe/access-log.ts";
 import { recordOf } from "../data/observe/record.ts";
+import type { RouteCounters } from "../data/observe/route-counters.ts";
 import type { Refusals } from "../data/observe/refusals.ts";
 import type { Exchange } from "../data/exchange.ts";
 import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
@@ -22,8 +28,13 @@ import { describe } from "../lib/cause.ts";
 import { cutExchangesWaitMs } from "../lib/limits.ts";
 import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
+import { Acme } from "./acme/acme.ts";
+import { coveredUntil, hostsOf, isRouted } from "./acme/surroundings.ts";
+import { acmeEndpoints } from "./admin/acme.ts";
 import { openAdmin, type Admin } from "./admin/admin.ts";
 import type { ReloadReport } from "./admin/conf.ts";
+import { certificatesOf } from "./admin/certificates.ts";
+import { explainEndpoint } from "./admin/explain.ts";
 import { handleAdmin } from "./admin/handle.ts";
 import { adminSite } from "./admin/site.ts";
 import { openCertificates, type CertificateStore } from "./certificates/store.ts";
@@ -35,6 +46,7 @@ import {
   type OpenTls,
   type TlsOpenOptions,
 } from "./engines.ts";
+import { renderMetrics, type Build, type MetricSources } from "./metrics/page.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -48,16 +60,22 @@ export interface StartOptions {
   /** absolute; SIGHUP reads it again. Absent when there is none (demo, `proxy`) */
   readonly mainFile?: string;
   readonly env: Record<string, string | undefined>;
-  /** of this program, for `/status` */
-  readonly release?: string;
+  /** which program this is, for the metrics */
+  readonly build?: Build;
 }
 
 export interface Running {
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
   /** SIGHUP: settings that can change, and all rules */
   reload(): Promise<ReloadResult>;
+  /** certificates by ACME: their states, and what can be ordered by hand */
+  readonly acme: Pick<Acme, "states" | "createAccount" | "order">;
   /** SIGUSR1 */
   reopenLogs(): void;
+  /** What a scrape gets, in the text format of Prometheus. */
+  metrics(): Promise<string>;
+  /** What would become of a request now. */
+  explain(question: Question): Promise<Explanation>;
   /** Logs a fault of the proxy itself that nobody caught. */
   fault(text: string): void;
   /**
@@ -85,20 +103,20 @@ export async function start(options: StartOptions): Promise<Running> {
     trustedProxies: new AddressSet(settings.trusted_proxies),
     loopMark,
     retryAfterSeconds: Math.max(1, Math.ceil(settings.hc_interval)),
+    mainFile: options.mainFile,
     log: tell,
     ended,
   });
-  const ended = (exchange: Exchange, ending: Ending) => {
+  const ended = (exchange: Exchange, ending: Ending, unrouted?: RouteCounters) => {
+    plane.metrics.ended(exchange, ending, unrouted);
     tellWatchers(exchange, ending);
     const turn = exchange.route?.pool?.turn;
     if (turn) turn.requests++;
     if (ending.failure) {
-      log.warn(
-        "answer",
-        `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`,
-      );
+      const text = `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`;
+      log.warn("answer", ending.cut ? text : withHint(plane, exchange, ending.status, text));
     }
-    if (access.wants(ending.status, ending.cut)) access.write(recordOf(exchange, ending));
+    if (access.wants(ending.status, ending.cut, ending.grpcStatus)) access.write(recordOf(exchange, ending));
   };
   const forwarders = openForwarders(() => settings, loopMark, tell);
   const plane = new Plane(planeOptions());
@@ -107,10 +125,26 @@ export async function start(options: StartOptions): Promise<Running> {
   /** exchanges that have not ended */
   let open = 0;
   const listening = Promise.withResolvers<void>();
+  let isListening = false;
   let tls: OpenTls | undefined;
   let certificates: CertificateStore | undefined;
   let admin: Admin | undefined;
   let stopping: Promise<void> | undefined;
+  let validations: Validations | undefined;
+  /** with ACME on, its responder stands before it */
+  let front: typeof handle = handle;
+  const acme: Acme = new Acme({
+    settings: () => settings,
+    hosts: () => hostsOf(plane.table),
+    isRouted: (name) => isRouted(plane.table, name),
+    covered: (untilMs) => coveredUntil(certificates?.set, settings, untilMs),
+    provesInHandshake: () => validations !== undefined && tls?.engine === "socket",
+    onAnswering(isOn) {
+      front = isOn ? (plane, exchange) => answerOrHandle(plane, exchange, acme.challenges) : handle;
+    },
+    onIssued: async () => certificates?.check(),
+    log: tell,
+  });
   const reloader = new Reloader({
     plane,
     settings: () => settings,
@@ -122,7 +156,10 @@ export async function start(options: StartOptions): Promise<Running> {
     log: tell,
     tlsPort: () => tls?.listener.port,
     clientCertificates: () => tls?.engine !== "bun",
-    published: () => tls?.listener.policiesChanged(),
+    published() {
+      tls?.listener.policiesChanged();
+      if (isListening) acme.changed();
+    },
     listening: listening.promise,
     listeners: () =>
       allListeners()
@@ -149,9 +186,20 @@ export async function start(options: StartOptions): Promise<Running> {
     const reread = rereadSettings(options, settings, tell);
     if (reread.settings) change(reread.settings);
     await certificates?.check();
+    acme.changed();
     const rules = await reloader.load(true);
     tellResult(rules, tell);
     return { rules, settings: reread.problems, needRestart: reread.needRestart };
+  };
+
+  const sources: MetricSources = {
+    plane,
+    reloads: reloader.counts,
+    build: options.build ?? { version: "unknown", commit: "unknown" },
+    certificates: () => certificates?.set,
+    inFlight: () => open,
+    listeners: () => listeners.map(({ name, listener }) => ({ name, open: listener.open })),
+    logLinesLost: () => sinks.lost,
   };
 
   const flush = () => sinks.flushSync();
@@ -176,7 +224,7 @@ export async function start(options: StartOptions): Promise<Running> {
       listen("http", settings.proxy_address_http, {
         handle(exchange) {
           open++;
-          handle(plane, exchange);
+          front(plane, exchange);
         },
         ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
         settings: () => settings,
@@ -185,6 +233,7 @@ export async function start(options: StartOptions): Promise<Running> {
       }),
     );
     if (settings.proxy_address_tls) {
+      if (settings.acme?.challenge === "tls-alpn-01") validations = new Validations(acme.challenges);
       certificates = await openCertificates({
         settings: () => settings,
         log: tell,
@@ -202,6 +251,7 @@ export async function start(options: StartOptions): Promise<Running> {
         certificates: certificates.set,
         policy: (name) => policyFor(plane.table, name),
         asksClients: asksClients(plane.table),
+        validations,
       });
       listeners.push({ name: "https", url: tls.listener.url, listener: tls.listener });
     }
@@ -213,7 +263,7 @@ export async function start(options: StartOptions): Promise<Running> {
             open++;
             handleFiles(tree, exchange, tell);
           },
-          ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
+          ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending, plane.metrics.files)),
           settings: () => settings,
           refusals: plane.refusals,
           log,
@@ -228,7 +278,10 @@ export async function start(options: StartOptions): Promise<Running> {
         reloader,
         reload: reloadAll,
         loopMark,
-        release: options.release ?? "",
+        release: options.build?.version ?? "",
+        renderMetrics: () => renderMetrics(sources),
+        endpoints: [...acmeEndpoints(acme), explainEndpoint((question) => explain(plane, question))],
+        more: () => ({ certificates: certificatesOf(certificates?.set), acme: acme.states() }),
         listeners: allListeners,
         open: () => open,
         unready: () => (stopping ? "it is stopping" : undefined),
@@ -254,10 +307,21 @@ export async function start(options: StartOptions): Promise<Running> {
   }
 
   listening.resolve();
+  // Not before a server can reach us.
+  isListening = true;
+  if (settings.acme && !settings.proxy_address_tls)
+    log.warn(
+      "acme",
+      "there is no TLS port (proxy_address_tls): certificates are fetched, but not served by this process",
+    );
+  acme.changed();
   return {
     listeners: allListeners(),
+    acme,
     reload: async () => (await reloadAll()).rules,
     reopenLogs: () => sinks.reopen(),
+    metrics: () => renderMetrics(sources),
+    explain: (question) => explain(plane, question),
     fault: (text) => log.error("proxy", text),
     stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
       return (stopping ??= shutDown({
@@ -267,6 +331,7 @@ export async function start(options: StartOptions): Promise<Running> {
         log,
         sinks,
         watching,
+        acme,
         certificates,
         reloader,
         forwarders,
@@ -303,7 +368,7 @@ function listen(name: string, address: ListenAddress, { settings, log, refusals,
   }
 }
 
-type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "policy" | "asksClients">;
+type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "policy" | "asksClients" | "validations">;
 
 async function listenTls(
   address: ListenAddress,
@@ -374,6 +439,7 @@ const reloadable = [
   "max_upstream_connections",
   "keepalive_requests",
   "default_certificate",
+  "acme",
   "graceful_shutdown_timeout_seconds",
 ] as const satisfies readonly (keyof Settings)[];
 
@@ -407,6 +473,7 @@ interface ShutDown {
   log: Log;
   sinks: LogSinks;
   watching: Watching | undefined;
+  acme: Acme;
   certificates: CertificateStore | undefined;
   reloader: Reloader;
   forwarders: Forwarders;
@@ -422,6 +489,7 @@ async function shutDown({
   log,
   sinks,
   watching,
+  acme,
   certificates,
   reloader,
   forwarders,
@@ -431,6 +499,7 @@ async function shutDown({
   if (graceMs > 0) await Bun.sleep(graceMs);
   log.info("proxy", `stopping: ${listeners.reduce((sum, { listener }) => sum + listener.open, 0)} open`);
   watching?.stop();
+  const acmeStopped = acme.stop();
   certificates?.stop();
   reloader.stop();
   const drained = Promise.all(listeners.map(({ listener }) => listener.drain()));
@@ -446,6 +515,7 @@ async function shutDown({
   const untilMs = performance.now() + cutExchangesWaitMs;
   while (open() > 0 && performance.now() < untilMs) await Bun.sleep(5);
   forwarders.tunnels.close();
+  await acmeStopped;
   // Until here /ready says that it is stopping.
   await admin?.close();
   log.info("proxy", "stopped");

@@ -18,6 +18,7 @@ import { summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limi
 import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
 import { HealthMonitor } from "./health/monitor.ts";
 import { History, type Origin } from "./history.ts";
+import { ReloadCounts } from "./metrics/reload-counts.ts";
 import { parseRules, type RuleSources } from "./parse.ts";
 import { routeChanges, type RouteChanges } from "./route-changes.ts";
 
@@ -108,6 +109,7 @@ export function compileSettings(
 
 export class Reloader {
   readonly monitor: HealthMonitor;
+  readonly counts = new ReloadCounts();
   readonly #options: ReloaderOptions;
   readonly #detections = new Map<string, () => void>();
   #outline: Outline = emptyOutline;
@@ -141,12 +143,12 @@ export class Reloader {
    * @param forced apply even if no byte has changed (SIGHUP: settings may have)
    */
   load(forced = false): Promise<ReloadResult> {
-    return this.#inTurn(() => this.#load(forced));
+    return this.#inTurn(() => this.#counted(() => this.#load(forced)));
   }
 
   /** Puts rules into force that somebody sent. A failure at any step changes nothing. */
   push(push: Push): Promise<PushResult> {
-    return this.#inTurn(() => this.#push(push));
+    return this.#inTurn(() => (push.dryRun ? this.#push(push) : this.#counted(() => this.#push(push))));
   }
 
   /** in force; undefined before the first load */
@@ -177,6 +179,16 @@ export class Reloader {
 
   stop(): void {
     this.monitor.stop();
+  }
+
+  async #counted<R extends ReloadResult>(job: () => Promise<R>): Promise<R> {
+    const beganMs = performance.now();
+    let result: R | undefined;
+    try {
+      return (result = await job());
+    } finally {
+      this.counts.note(result?.kind, beganMs);
+    }
   }
 
   async #load(forced: boolean): Promise<ReloadResult> {
@@ -294,6 +306,7 @@ export class Reloader {
         });
       });
     }
+    plane.metrics.follow(table);
     plane.table = table;
     const members = table.routes.flatMap((route) => route.pool?.members ?? []);
     ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));

@@ -50,8 +50,8 @@ function guard(plane: Plane, exchange: Exchange, route: Route, table: Table, fro
   deliver(plane, exchange, exchange.route!, table);
 }
 
-/** Who asks, and under which id. */
-function identify(plane: Plane, exchange: Exchange): void {
+/** Who asks, and under which id. Exported for `explain`, as is {@link arrive}. */
+export function identify(plane: Plane, exchange: Exchange): void {
   const sent = exchange.field("x-request-id");
   exchange.id =
     sent !== undefined && sent.length <= requestIdCharsMax && /^[\x21-\x7e]+$/.test(sent) ? sent : crypto.randomUUID();
@@ -81,7 +81,7 @@ function hopAddress(hop: string): string | undefined {
 }
 
 /** Host and target checks, then the route. @returns the refusal; undefined when the exchange has its route */
-function arrive(table: Table, exchange: Exchange): Reply | undefined {
+export function arrive(table: Table, exchange: Exchange): Reply | undefined {
   const { method, authority, target } = exchange;
   if (method === "CONNECT" || method === "TRACE")
     return refuse(405, `the method ${method} is not served here`, [["Allow", allowedMethods]]);

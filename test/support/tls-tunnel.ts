@@ -7,9 +7,9 @@ export interface TlsTunnel {
   close(): void;
 }
 
-/** The preface of HTTP/2 (RFC 9113 3.4) is told from methods by these. */
-const preface = "PRI ";
-/** Who says nothing for so long is connected all the same. */
+/** What clients of HTTP/2 begin with (RFC 9113 3.4); anything less is a bad request of HTTP/1.1. */
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/** Who says nothing more for so long is connected all the same. */
 const silenceMs = 50;
 
 /**
@@ -55,8 +55,9 @@ function firstBytes(socket: net.Socket, tell: (head: Buffer) => void): void {
   const look = () => {
     const chunk = socket.read() as Buffer | null;
     if (chunk) head = Buffer.concat([head, chunk]);
-    const begun = head.toString("latin1");
-    if (head.length >= preface.length || !preface.startsWith(begun) || socket.readableEnded) done();
+    const whole = head.length >= preface.length;
+    if (whole || !preface.startsWith(head.toString("latin1"))) done();
+    else timer.refresh();
   };
   const gone = () => clearTimeout(timer);
   const timer = setTimeout(done, silenceMs);

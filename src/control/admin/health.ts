@@ -1,10 +1,11 @@
 /** `/health`, `/ready` and `/metrics`: what machines ask every few seconds. */
+import { metricsContentType } from "../metrics/page.ts";
 import { textReply, reply, type Endpoint } from "./endpoint.ts";
 
 export interface HealthOptions {
   /** why it is not ready; undefined = it is */
   unready(): string | undefined;
-  /** in Prometheus' text format (0.0.4) */
+  /** in Prometheus' text format */
   renderMetrics(): Promise<string>;
 }
 
@@ -26,22 +27,8 @@ export function healthEndpoints({ unready, renderMetrics }: HealthOptions): Endp
       path: "/metrics",
       access: "read",
       async answer() {
-        return reply(200, "text/plain; version=0.0.4; charset=utf-8", await renderMetrics(), "");
+        return reply(200, metricsContentType, await renderMetrics(), "");
       },
     },
   ];
-}
-
-/** The gauges of the original that need no counting on the data path. @param open exchanges under way */
-export function basicMetrics(open: () => number): () => Promise<string> {
-  return async () =>
-    [
-      "# HELP aralez_active_sessions Requests, WebSockets and tunnels under way.",
-      "# TYPE aralez_active_sessions gauge",
-      `aralez_active_sessions ${open()}`,
-      "# HELP aralez_memory_bytes Resident memory of the process.",
-      "# TYPE aralez_memory_bytes gauge",
-      `aralez_memory_bytes ${process.memoryUsage.rss()}`,
-      "",
-    ].join("\n");
 }

@@ -6,7 +6,7 @@ import { Access } from "./access.ts";
 import { confEndpoints, type ReloadReport } from "./conf.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { AdminSite } from "./handle.ts";
-import { basicMetrics, healthEndpoints } from "./health.ts";
+import { healthEndpoints } from "./health.ts";
 import { statusEndpoint, type StatusOptions } from "./status.ts";
 import { tokenEndpoint } from "./tokens.ts";
 
@@ -17,21 +17,21 @@ export interface SiteOptions extends Pick<StatusOptions, "release" | "listeners"
   /** what SIGHUP does */
   reload(): Promise<ReloadReport>;
   readonly loopMark: string;
-  /** in Prometheus' text format (0.0.4); default: a few gauges */
-  renderMetrics?(): Promise<string>;
+  /** in Prometheus' text format */
+  renderMetrics(): Promise<string>;
   /** endpoints of other features */
-  readonly endpoints?: readonly Endpoint[];
+  readonly endpoints: readonly Endpoint[];
 }
 
 export function adminSite(options: SiteOptions): AdminSite {
-  const { settings, plane, reloader, reload, open, unready, loopMark } = options;
+  const { settings, plane, reloader, reload, unready, loopMark } = options;
   const access = new Access(settings);
   return {
     access,
     loopMark,
     log: (level, target, text) => plane.options.log(level, target, text),
     endpoints: [
-      ...healthEndpoints({ unready, renderMetrics: options.renderMetrics ?? basicMetrics(open) }),
+      ...healthEndpoints({ unready, renderMetrics: options.renderMetrics }),
       statusEndpoint({
         ...options,
         table: () => plane.table,
@@ -42,7 +42,7 @@ export function adminSite(options: SiteOptions): AdminSite {
       }),
       ...confEndpoints({ settings, reloader, reload }),
       tokenEndpoint(settings, access),
-      ...(options.endpoints ?? []),
+      ...options.endpoints,
     ],
   };
 }
