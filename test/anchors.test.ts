@@ -21,6 +21,8 @@ const points = [
   "17",
   "19",
   "20",
+  "25",
+  "26",
   "30",
 ];
 const findings = [
@@ -47,6 +49,8 @@ const findings = [
   "B19",
   "B20",
   "B22",
+  "B23",
+  "B25",
 ];
 
 const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]

@@ -1,4 +1,5 @@
 /** Settings: main.yaml, key by key. Values keep their YAML names. */
+import { domainToASCII } from "node:url";
 import { z } from "zod";
 import {
   clientAddresses,
@@ -18,6 +19,7 @@ import {
   whole,
   type Key,
 } from "./shape.ts";
+import { isHostName } from "../lib/address.ts";
 import { isToken } from "../lib/fields.ts";
 
 const logLevels = ["error", "warn", "info", "debug", "trace", "off"] as const;
@@ -85,10 +87,22 @@ const directory = scalar("letsencrypt, letsencrypt-staging or an https URL", { t
     : undefined,
 );
 
+const email = scalar("an e-mail address", { type: "string" }, (v) =>
+  typeof v === "string" && /^[^\s@,;?]+@[^\s@,;?]+$/.test(v) ? v : undefined,
+);
+
+const domain = scalar("a DNS name", { type: "string" }, (v) => {
+  if (typeof v !== "string") return undefined;
+  if (v.startsWith("*."))
+    throw new Error(`"${v}" is a wildcard, which can only be proved by DNS: expected a name without it`);
+  const name = domainToASCII(v.replace(/\.$/, ""));
+  return isHostName(name) && name.length <= 200 ? name.toLowerCase() : undefined;
+});
+
 const acme = z.strictObject({
   directory: directory.optional(),
-  email: text.optional(),
-  domains: z.array(text).optional(),
+  email: email.optional(),
+  domains: z.array(domain).optional(),
   hosts: oneOf(["all"]).optional(),
   challenge: oneOf(["http-01", "tls-alpn-01"]).optional(),
   eab: z.strictObject({ key_id: text, hmac_key: secret }).optional(),
@@ -131,7 +145,7 @@ export const settingKeys = {
   log_level: key("M", logLevel, { default: "info", doc: "How much is logged.", reloads }),
   access_log: key("M", accessLog, {
     default: "off",
-    doc: "One line a request; `error` = status ≥ 400 or cut short.",
+    doc: "One line a request; `error` = status ≥ 400, cut short, or a gRPC call that failed.",
     reloads,
   }),
   access_log_format: key("M", oneOf(["text", "json", "combined"]), {
@@ -170,7 +184,7 @@ export const settingKeys = {
   }),
   listener_engine: key("M", oneOf(["auto", "bun", "socket"]), {
     default: "auto",
-    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 on Bun.listen. auto = socket; on the TLS port bun, or socket with `client_ca`.",
+    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 and HTTP/2 on Bun.listen. auto = socket; on the TLS port bun with `http3`.",
   }),
   upstream_keepalive_pool_size: key("M", whole(1), {
     default: "128",
@@ -223,7 +237,11 @@ export const settingKeys = {
     doc: "NAME of the pair served for unknown or missing SNI.",
     reloads,
   }),
-  acme: key("M", acme, { default: "off", doc: "Certificates by ACME.", reloads, later }),
+  acme: key("M", acme, {
+    default: "off",
+    doc: "Certificates by ACME for `domains`, or with `hosts: all` for every exact host of the rules.",
+    reloads,
+  }),
   admin_read: key("M", oneOf(["key", "loopback", "open"]), {
     default: "loopback",
     doc: "Who may read /metrics and /status without the key.",
@@ -332,6 +350,13 @@ export const settingsShape = z
       "client_ca needs the socket engine: Bun.serve does not show a client's certificate, so remove listener_engine: bun",
     path: ["client_ca"],
   })
+  .refine(
+    (s) => s.acme?.challenge !== "tls-alpn-01" || (s.proxy_address_tls !== undefined && s.listener_engine !== "bun"),
+    {
+      error: "tls-alpn-01 needs proxy_address_tls on the socket engine: Bun.serve shows no certificate by ALPN",
+      path: ["acme", "challenge"],
+    },
+  )
   .refine((s) => s.http3 !== true || (s.threads ?? 1) === 1, {
     error: "http3 needs threads: 1",
     path: ["http3"],

@@ -4,6 +4,11 @@ import { dirname } from "node:path";
 import { renderProblem, renderProblems, type Problem } from "../config/problem.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/settings.ts";
+import { answerOrHandle } from "../data/acme/responder.ts";
+import { Validations } from "../data/acme/validations.ts";
+import { withHint } from "../data/close.ts";
+import { explain, type Explanation } from "../data/explain/explain.ts";
+import type { Question } from "../data/explain/question.ts";
 import { openFileTree } from "../data/forward/files.ts";
 import { tellWatchers } from "../data/guards/guard.ts";
 import { handle } from "../data/handle.ts";
@@ -11,6 +16,7 @@ import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { handleFiles } from "../data/listen/files.ts";
 import { AccessLog } from "../data/observe/access-log.ts";
 import { recordOf } from "../data/observe/record.ts";
+import type { RouteCounters } from "../data/observe/route-counters.ts";
 import type { Refusals } from "../data/observe/refusals.ts";
 import type { Exchange } from "../data/exchange.ts";
 import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
@@ -22,6 +28,8 @@ import { describe } from "../lib/cause.ts";
 import { cutExchangesWaitMs } from "../lib/limits.ts";
 import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
+import { Acme } from "./acme/acme.ts";
+import { coveredUntil, hostsOf, isRouted } from "./acme/surroundings.ts";
 import { openCertificates, type CertificateStore } from "./certificates/store.ts";
 import {
   openForwarders,
@@ -31,6 +39,7 @@ import {
   type OpenTls,
   type TlsOpenOptions,
 } from "./engines.ts";
+import { renderMetrics, type Build, type MetricSources } from "./metrics/page.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -44,14 +53,22 @@ export interface StartOptions {
   /** absolute; SIGHUP reads it again. Absent when there is none (demo, `proxy`) */
   readonly mainFile?: string;
   readonly env: Record<string, string | undefined>;
+  /** which program this is, for the metrics */
+  readonly build?: Build;
 }
 
 export interface Running {
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
   /** SIGHUP: settings that can change, and all rules */
   reload(): Promise<ReloadResult>;
+  /** certificates by ACME: their states, and what can be ordered by hand */
+  readonly acme: Pick<Acme, "states" | "createAccount" | "order">;
   /** SIGUSR1 */
   reopenLogs(): void;
+  /** What a scrape gets, in the text format of Prometheus. */
+  metrics(): Promise<string>;
+  /** What would become of a request now. */
+  explain(question: Question): Promise<Explanation>;
   /** Logs a fault of the proxy itself that nobody caught. */
   fault(text: string): void;
   /**
@@ -79,18 +96,18 @@ export async function start(options: StartOptions): Promise<Running> {
     trustedProxies: new AddressSet(settings.trusted_proxies),
     loopMark,
     retryAfterSeconds: Math.max(1, Math.ceil(settings.hc_interval)),
+    mainFile: options.mainFile,
     log: tell,
     ended,
   });
-  const ended = (exchange: Exchange, ending: Ending) => {
+  const ended = (exchange: Exchange, ending: Ending, unrouted?: RouteCounters) => {
+    plane.metrics.ended(exchange, ending, unrouted);
     tellWatchers(exchange, ending);
     if (ending.failure) {
-      log.warn(
-        "answer",
-        `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`,
-      );
+      const text = `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`;
+      log.warn("answer", ending.cut ? text : withHint(plane, exchange, ending.status, text));
     }
-    if (access.wants(ending.status, ending.cut)) access.write(recordOf(exchange, ending));
+    if (access.wants(ending.status, ending.cut, ending.grpcStatus)) access.write(recordOf(exchange, ending));
   };
   const forwarders = openForwarders(() => settings, loopMark, tell);
   const plane = new Plane(planeOptions());
@@ -99,8 +116,24 @@ export async function start(options: StartOptions): Promise<Running> {
   /** exchanges that have not ended */
   let open = 0;
   const listening = Promise.withResolvers<void>();
+  let isListening = false;
   let tls: OpenTls | undefined;
   let certificates: CertificateStore | undefined;
+  let validations: Validations | undefined;
+  /** with ACME on, its responder stands before it */
+  let front: typeof handle = handle;
+  const acme: Acme = new Acme({
+    settings: () => settings,
+    hosts: () => hostsOf(plane.table),
+    isRouted: (name) => isRouted(plane.table, name),
+    covered: (untilMs) => coveredUntil(certificates?.set, settings, untilMs),
+    provesInHandshake: () => validations !== undefined && tls?.engine === "socket",
+    onAnswering(isOn) {
+      front = isOn ? (plane, exchange) => answerOrHandle(plane, exchange, acme.challenges) : handle;
+    },
+    onIssued: async () => certificates?.check(),
+    log: tell,
+  });
   const reloader = new Reloader({
     plane,
     settings: () => settings,
@@ -112,7 +145,10 @@ export async function start(options: StartOptions): Promise<Running> {
     log: tell,
     tlsPort: () => tls?.listener.port,
     clientCertificates: () => tls?.engine !== "bun",
-    published: () => tls?.listener.policiesChanged(),
+    published() {
+      tls?.listener.policiesChanged();
+      if (isListening) acme.changed();
+    },
     listening: listening.promise,
     listeners: () => listeners.map(({ name, url }) => `${name} ${url}`).join(", "),
   });
@@ -139,7 +175,7 @@ export async function start(options: StartOptions): Promise<Running> {
       listen("http", settings.proxy_address_http, {
         handle(exchange) {
           open++;
-          handle(plane, exchange);
+          front(plane, exchange);
         },
         ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
         settings: () => settings,
@@ -148,6 +184,7 @@ export async function start(options: StartOptions): Promise<Running> {
       }),
     );
     if (settings.proxy_address_tls) {
+      if (settings.acme?.challenge === "tls-alpn-01") validations = new Validations(acme.challenges);
       certificates = await openCertificates({
         settings: () => settings,
         log: tell,
@@ -165,6 +202,7 @@ export async function start(options: StartOptions): Promise<Running> {
         certificates: certificates.set,
         policy: (name) => policyFor(plane.table, name),
         asksClients: asksClients(plane.table),
+        validations,
       });
       listeners.push({ name: "https", url: tls.listener.url, listener: tls.listener });
     }
@@ -176,7 +214,7 @@ export async function start(options: StartOptions): Promise<Running> {
             open++;
             handleFiles(tree, exchange, tell);
           },
-          ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
+          ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending, plane.metrics.files)),
           settings: () => settings,
           refusals: plane.refusals,
           log,
@@ -194,10 +232,28 @@ export async function start(options: StartOptions): Promise<Running> {
     throw error instanceof StartError ? error : new StartError((error as Error).message);
   }
 
+  const sources: MetricSources = {
+    plane,
+    reloads: reloader.counts,
+    build: options.build ?? { version: "unknown", commit: "unknown" },
+    certificates: () => certificates?.set,
+    inFlight: () => open,
+    listeners: () => listeners.map(({ name, listener }) => ({ name, open: listener.open })),
+    logLinesLost: () => sinks.lost,
+  };
   listening.resolve();
+  // Not before a server can reach us.
+  isListening = true;
+  if (settings.acme && !settings.proxy_address_tls)
+    log.warn(
+      "acme",
+      "there is no TLS port (proxy_address_tls): certificates are fetched, but not served by this process",
+    );
+  acme.changed();
   let stopping: Promise<void> | undefined;
   return {
     listeners: listeners.map(({ name, url }) => ({ name, url })),
+    acme,
     async reload() {
       const changed = rereadSettings(options, settings, tell);
       if (changed) {
@@ -216,11 +272,14 @@ export async function start(options: StartOptions): Promise<Running> {
         plane.options = planeOptions();
       }
       await certificates?.check();
+      acme.changed();
       const result = await reloader.load(true);
       tellResult(result, tell);
       return result;
     },
     reopenLogs: () => sinks.reopen(),
+    metrics: () => renderMetrics(sources),
+    explain: (question) => explain(plane, question),
     fault: (text) => log.error("proxy", text),
     stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
       return (stopping ??= shutDown({
@@ -230,6 +289,7 @@ export async function start(options: StartOptions): Promise<Running> {
         log,
         sinks,
         watching,
+        acme,
         certificates,
         reloader,
         forwarders,
@@ -265,7 +325,7 @@ function listen(name: string, address: ListenAddress, { settings, log, refusals,
   }
 }
 
-type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "policy" | "asksClients">;
+type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "policy" | "asksClients" | "validations">;
 
 async function listenTls(
   address: ListenAddress,
@@ -325,6 +385,7 @@ const reloadable = [
   "max_upstream_connections",
   "keepalive_requests",
   "default_certificate",
+  "acme",
   "graceful_shutdown_timeout_seconds",
 ] as const satisfies readonly (keyof Settings)[];
 
@@ -360,6 +421,7 @@ interface ShutDown {
   log: Log;
   sinks: LogSinks;
   watching: Watching | undefined;
+  acme: Acme;
   certificates: CertificateStore | undefined;
   reloader: Reloader;
   forwarders: Forwarders;
@@ -374,6 +436,7 @@ async function shutDown({
   log,
   sinks,
   watching,
+  acme,
   certificates,
   reloader,
   forwarders,
@@ -382,6 +445,7 @@ async function shutDown({
   if (graceMs > 0) await Bun.sleep(graceMs);
   log.info("proxy", `stopping: ${listeners.reduce((sum, { listener }) => sum + listener.open, 0)} open`);
   watching?.stop();
+  const acmeStopped = acme.stop();
   certificates?.stop();
   reloader.stop();
   const drained = Promise.all(listeners.map(({ listener }) => listener.drain()));
@@ -397,6 +461,7 @@ async function shutDown({
   const untilMs = performance.now() + cutExchangesWaitMs;
   while (open() > 0 && performance.now() < untilMs) await Bun.sleep(5);
   forwarders.tunnels.close();
+  await acmeStopped;
   log.info("proxy", "stopped");
   sinks.close();
 }

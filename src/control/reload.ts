@@ -12,6 +12,7 @@ import { readRuleFiles } from "../data/routing/load-rules.ts";
 import { summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limits.ts";
 import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
 import { HealthMonitor } from "./health/monitor.ts";
+import { ReloadCounts } from "./metrics/reload-counts.ts";
 import { parseRules, type RuleSources } from "./parse.ts";
 
 export type ReloadResult =
@@ -71,6 +72,7 @@ export function compileSettings(
 
 export class Reloader {
   readonly monitor: HealthMonitor;
+  readonly counts = new ReloadCounts();
   readonly #options: ReloaderOptions;
   readonly #detections = new Map<string, () => void>();
   #outline: Outline = emptyOutline;
@@ -99,7 +101,7 @@ export class Reloader {
    * @param forced apply even if no byte has changed (SIGHUP: settings may have)
    */
   load(forced = false): Promise<ReloadResult> {
-    const run = this.#queue.then(() => this.#load(forced));
+    const run = this.#queue.then(() => this.#counted(forced));
     this.#queue = run.catch(() => {});
     return run;
   }
@@ -112,6 +114,16 @@ export class Reloader {
 
   stop(): void {
     this.monitor.stop();
+  }
+
+  async #counted(forced: boolean): Promise<ReloadResult> {
+    const beganMs = performance.now();
+    let result: ReloadResult | undefined;
+    try {
+      return (result = await this.#load(forced));
+    } finally {
+      this.counts.note(result?.kind, beganMs);
+    }
   }
 
   async #load(forced: boolean): Promise<ReloadResult> {
@@ -183,6 +195,7 @@ export class Reloader {
         });
       });
     }
+    plane.metrics.follow(table);
     plane.table = table;
     const members = table.routes.flatMap((route) => route.pool?.members ?? []);
     ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));

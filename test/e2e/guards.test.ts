@@ -119,8 +119,7 @@ upstreams:
       "/open": { servers: ["${up.address}"], authorization: { type: none }, allow: [], deny: [] }
       "/moved": { redirect_to: "https://b.test" }
 `,
-    // With a TLS port Bun.serve would refuse these rules.
-    overTls ? { listener_engine: "socket" } : {},
+    { listener_engine: "socket" },
   );
   for (const target of ["/", "/open", "/moved"]) expect((await ask(proxy, target, "a.test")).status).toBe(403);
   expect(up.requests).toHaveLength(0);

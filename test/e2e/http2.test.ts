@@ -88,11 +88,11 @@ describe("clients of HTTP/2 on the plain port", () => {
       else response.end(`${request.method} ${request.headers.host} ${bytes}`);
     });
     await using proxy = await startProxy(rules(origin.address), engines);
-    const url = `http://127.0.0.1:${proxy.port}`;
+    const url = `http://127.0.0.1:${proxy.plainPort}`;
     const format = ["-w", " %{http_version} %{http_code}"];
     expect(await curl("--http1.1", "-H", "Host: a.test", ...format, url)).toBe("GET a.test 0 1.1 200");
     expect(await curl("--http2-prior-knowledge", "-H", "Host: a.test", ...format, url)).toBe("GET a.test 0 2 200");
-    using session = open(proxy.port);
+    using session = open(proxy.plainPort);
     expect((await ask(session, { ":path": "/large" })).body.equals(large)).toBe(true);
     expect((await ask(session, { ":method": "POST" }, large)).body.toString()).toBe(`POST a.test ${large.length}`);
     const answers = await Promise.all(Array.from({ length: 200 }, () => ask(session)));
@@ -104,13 +104,13 @@ describe("clients of HTTP/2 on the plain port", () => {
   test("with `http2: false` the preface is refused as HTTP/1.1 has it", async () => {
     await using origin = await startOrigin();
     await using proxy = await startProxy(rules(origin.address), { ...engines, http2: false });
-    expect((await raw(proxy.port, h2.preface)).status).toBe(505);
+    expect((await raw(proxy.plainPort, h2.preface)).status).toBe(505);
   });
 
   test("a preface that comes byte by byte is known all the same", async () => {
     await using origin = await startOrigin((_, response) => void response.end("hello"));
     await using proxy = await startProxy(rules(origin.address), engines);
-    await using peer = await Http2Peer.connect(proxy.port, Buffer.alloc(0));
+    await using peer = await Http2Peer.connect(proxy.plainPort, Buffer.alloc(0));
     for (const byte of Buffer.concat([Http2Peer.greeting(), peer.headers(1, get)])) {
       peer.send(Buffer.from([byte]));
       await Bun.sleep(1);
@@ -131,7 +131,7 @@ describe("clients of HTTP/2 on the plain port", () => {
       socket.write("5\r\nhello\r\n0\r\nX-Tail: end\r\nContent-Length: 9\r\n\r\n");
     });
     await using proxy = await startProxy(rules(origin.address, "healthcheck: false,"), engines);
-    await using peer = await Http2Peer.connect(proxy.port);
+    await using peer = await Http2Peer.connect(proxy.plainPort);
     peer.send(
       peer.headers(1, [[":method", "POST"], ...get.slice(1), ["te", "trailers"], ["x_hidden", "1"]], false),
       peer.data(1, "body"),
@@ -159,7 +159,7 @@ describe("clients of HTTP/2 on the plain port", () => {
       socket.end("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),
     );
     await using proxy = await startProxy(rules(origin.address, "healthcheck: false,"), engines);
-    await using peer = await Http2Peer.connect(proxy.port);
+    await using peer = await Http2Peer.connect(proxy.plainPort);
     peer.send(peer.headers(1, get));
     expect(await peer.reset(1)).toBe("INTERNAL_ERROR");
     peer.send(peer.headers(3, get));
@@ -172,7 +172,7 @@ describe("clients of HTTP/2 on the plain port", () => {
       request.socket.on("close", () => cut++);
     });
     await using proxy = await startProxy(rules(origin.address), engines);
-    await using peer = await Http2Peer.connect(proxy.port);
+    await using peer = await Http2Peer.connect(proxy.plainPort);
     peer.send(
       peer.headers(1, [
         [":method", "CONNECT"],
@@ -200,7 +200,7 @@ describe("clients of HTTP/2 on the plain port", () => {
       },
     });
     await using proxy = await startProxy(rules(`127.0.0.1:${server.port}`), engines);
-    await using peer = await Http2Peer.connect(proxy.port);
+    await using peer = await Http2Peer.connect(proxy.plainPort);
     const own = await peer.frame(h2.SETTINGS);
     expect(own.payload.toString("hex")).toContain("000800000001");
     const ask = (stream: number, version: string) =>
@@ -233,19 +233,35 @@ describe("upstreams of HTTP/2", () => {
     test(`${kind}: found without a word, bodies and trailers both ways, to clients of both versions`, async () => {
       await using origin = await startHttp2Origin(respond, { tls });
       await using proxy = await startProxy(rules(origin.address), engines);
-      using session = open(proxy.port);
+      using session = open(proxy.plainPort);
       const large = Buffer.alloc(3 << 20, "z");
       const answer = await ask(session, { ":method": "POST", ":path": "/a?b=c", "x-trailers": "1" }, large);
       expect(answer.body.toString()).toBe(`POST /a?b=c ${large.length} -`);
       expect(answer.fields["x-seen"]).toBe('"a.test"');
       expect(answer.trailers["x-tail"]).toBe("end");
-      const url = `http://127.0.0.1:${proxy.port}/x`;
+      const url = `http://127.0.0.1:${proxy.plainPort}/x`;
       const text = await curl("-i", "-H", "Host: a.test", "-d", "hello", url);
       expect(text).toStartWith("HTTP/1.1 200 OK\r\n");
       expect(text).toEndWith("POST /x 5 -");
       expect(origin.sessions.size).toBe(1);
     });
   }
+
+  test("`protocol: https` leaves the version to ALPN: a server of nothing but HTTP/2 is served", async () => {
+    await using origin = await startHttp2Origin(respond, { tls: true });
+    const text = `upstreams: { a.test: { paths: { "/": { servers: [{ address: "${origin.address}", protocol: https }] } } } }\n`;
+    await using proxy = await startProxy(text, engines);
+    const url = `http://127.0.0.1:${proxy.port}/x`;
+    const said = await until(async () => {
+      const answer = await curl("-i", "-H", "Host: a.test", "-d", "hello", url);
+      return answer.startsWith("HTTP/1.1 200") && answer;
+    }, "the first verdict");
+    expect(said).toEndWith("POST /x 5 -");
+    // A WebSocket has no way there.
+    const upgrade = ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Version: 13"];
+    const key = ["-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
+    expect(await curl("-i", "-H", "Host: a.test", ...upgrade, ...key, url)).toStartWith("HTTP/1.1 501 ");
+  });
 
   test("many requests share a connection; its limit of streams opens more, and is never passed", async () => {
     let open_ = 0;
@@ -267,7 +283,7 @@ describe("upstreams of HTTP/2", () => {
       { settings: { maxConcurrentStreams: 10 } },
     );
     await using proxy = await startProxy(rules(origin.address), engines);
-    using session = open(proxy.port);
+    using session = open(proxy.plainPort);
     const answers = await Promise.all(Array.from({ length: 100 }, () => ask(session)));
     expect(answers.every(({ status }) => status === 200)).toBe(true);
     expect(open_).toBe(100);
@@ -285,7 +301,7 @@ describe("upstreams of HTTP/2", () => {
       stream.end("ok");
     });
     await using proxy = await startProxy(rules(origin.address), engines);
-    using session = open(proxy.port);
+    using session = open(proxy.plainPort);
     const statuses: number[] = [];
     for (let i = 0; i < 200; i += 5) {
       const answers = await Promise.all(Array.from({ length: 5 }, () => ask(session)));
@@ -317,7 +333,7 @@ describe("upstreams of HTTP/2", () => {
       `upstreams: { a.test: { healthcheck: false, paths: { "/": { servers: [${server}] } } } }\n`,
       engines,
     );
-    using session = open(proxy.port);
+    using session = open(proxy.plainPort);
     expect((await ask(session, { ":method": "POST" }, Buffer.from("x"))).status).toBe(200);
     expect(asked).toBe(2);
     expect((await ask(session)).status).toBe(502);
@@ -331,7 +347,7 @@ describe("upstreams of HTTP/2", () => {
       stream.write("half");
     });
     await using proxy = await startProxy(rules(origin.address, "timeouts: { first_byte: 0.3, idle: 0.3 },"), engines);
-    using session = open(proxy.port);
+    using session = open(proxy.plainPort);
     expect((await ask(session, { ":path": "/silent" })).status).toBe(504);
     await expect(ask(session, { ":path": "/half" })).rejects.toThrow();
   });

@@ -8,7 +8,7 @@ import type { WrittenSettings } from "../../src/config/settings.ts";
 import { madeBySelf, put, temporary } from "../support/certificates.ts";
 import { Program } from "../support/programs.ts";
 import { startOrigin, type Origin } from "../support/origins.ts";
-import { startProxy, until, type TestProxy } from "../support/proxy.ts";
+import { startPatientProxy, startProxy, until, type TestProxy } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 import { curl } from "../support/curl.ts";
 import { handshake, openTls, rawOver, selfSigned, startAuthority, type Pem } from "../support/tls.ts";
@@ -29,7 +29,7 @@ async function startTlsProxy(rules: string, engine: Engine | "auto", settings: P
   put("b", certificates.b);
   let proxy: TestProxy;
   try {
-    proxy = await startProxy(rules, {
+    proxy = await startPatientProxy(rules, {
       listener_engine: engine,
       proxy_address_tls: { hostname: "127.0.0.1", port: 0 },
       proxy_configs: folder,
@@ -195,7 +195,8 @@ test("the socket engine serves a default certificate of every kind", async () =>
       proxy_configs: folder.path,
     });
     const { ok, output } = await handshake(proxy.tlsPort, ["-servername", "a.test", "-alpn", "h2,http/1.1"]);
-    expect([kind, ok, /^ALPN protocol: (.*)$/m.exec(output)?.[1]]).toEqual([kind, true, "http/1.1"]);
+    expect([kind, ok, /^ALPN protocol: (.*)$/m.exec(output)?.[1]]).toEqual([kind, true, "h2"]);
+    expect(proxy.log()).not.toMatch(/served by Bun\.serve/);
   }
 });
 

@@ -196,7 +196,7 @@ async function inThePage(): Promise<void> {
 const page = `<!doctype html><title>through the proxy</title><script>(${inThePage.toString()})()</script>`;
 const ways = [
   { way: "in the clear", engine: undefined, protocol: ["http:", "http/1.1"] },
-  { way: "over TLS, engine socket", engine: "socket", protocol: ["https:", "http/1.1"] },
+  { way: "over TLS, engine socket", engine: "socket", protocol: ["https:", "h2"] },
   { way: "over TLS, engine bun", engine: "bun", protocol: ["https:", "h2"] },
 ] as const;
 

@@ -45,7 +45,7 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
     {
       upstreams_conf: rulesFile,
       proxy_address_http: { hostname: "127.0.0.1", port: 0 },
-      hc_interval: 0.2,
+      hc_interval: 1,
       log_level: "debug",
       ...engines,
       ...(overTls && { proxy_address_tls: { hostname: "127.0.0.1", port: 0 }, proxy_configs: folder }),

@@ -49,7 +49,7 @@ export class AnswerBody implements Body {
    * Copies the whole body, instead of {@link start}, where all of it is here already and fits.
    * @returns false when it must be started
    */
-  copyTo(out: Output): boolean {
+  copyTo(out: Pick<Output, "room" | "copy">): boolean {
     const { input, at } = this.connection;
     const end = at + this.length;
     if (this.kind !== "length" || !input || input.length < end || this.length > out.room) return false;

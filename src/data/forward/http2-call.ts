@@ -23,7 +23,9 @@ export interface CallOwner {
 export class Http2Call implements StreamUser, BodySink, Underway {
   #upload: Body | undefined;
   #body: IncomingBody | undefined;
-  /** of the request; 0 while it is on its way */
+  /** all of the request */
+  #sent = false;
+  /** first seen as such by a sweep; 0 = not yet */
   #sentMs = 0;
   #interim = 0;
   /** of the answer's body, at most; 0 = no bound */
@@ -52,7 +54,7 @@ export class Http2Call implements StreamUser, BodySink, Underway {
     encodeRequest(encoder, attempt, loopMark, secure);
     stream.sendHead(!body);
     attempt.exchange.attend(this);
-    if (!body || this.#over) return this.#sent();
+    if (!body || this.#over) return this.#allSent();
     this.#upload = body;
     body.start(this);
   }
@@ -69,7 +71,7 @@ export class Http2Call implements StreamUser, BodySink, Underway {
 
   end(trailers?: readonly FieldLine[]): void {
     this.stream.end(trailers && passableTrailers(trailers, this.attempt.route.requestEdits.drop));
-    this.#sent();
+    this.#allSent();
   }
 
   fail(failure: Failure): void {
@@ -112,7 +114,7 @@ export class Http2Call implements StreamUser, BodySink, Underway {
 
   ended(trailers: readonly FieldLine[] | undefined): void {
     // The upstream has said all it wants to say: what is left of the request is of no use.
-    if (this.#sentMs === 0) this.#stopUpload();
+    if (!this.#sent) this.#stopUpload();
     if (!this.stream.closed) this.stream.reset(NO_ERROR);
     this.#over = true;
     this.attempt.exchange.attend(undefined);
@@ -133,10 +135,11 @@ export class Http2Call implements StreamUser, BodySink, Underway {
     const { firstByteMs, idleMs, streamMs } = this.attempt.route.timeouts;
     if (this.#settled) {
       const body = this.#body;
-      if (!body?.wanted || this.#silenceMs === 0 || nowMs - body.heardMs <= this.#silenceMs) return;
+      if (!body?.wanted || this.#silenceMs === 0 || body.silentMs(nowMs) <= this.#silenceMs) return;
       const seconds = this.#silenceMs / 1000;
       this.abandon(new Failure("body_timeout", `the answer of ${this.name} was silent for ${seconds} s`));
-    } else if (this.#sentMs > 0 && !this.stream.queued) {
+    } else if (this.#sent && !this.stream.queued) {
+      if (this.#sentMs === 0) this.#sentMs = nowMs;
       const most = this.#grpc ? streamMs : firstByteMs;
       if (most > 0 && nowMs - this.#sentMs > most)
         this.abandon(new Failure("first_byte_timeout", `${this.name} did not answer within ${most / 1000} s`));
@@ -148,12 +151,12 @@ export class Http2Call implements StreamUser, BodySink, Underway {
 
   #silenceOf(head: ResponseHead): number {
     const { idleMs, streamMs } = this.attempt.route.timeouts;
-    const events = head.field("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false;
+    const events = head.begins("content-type", "text/event-stream");
     return events || this.#grpc ? streamMs : idleMs;
   }
 
-  #sent(): void {
-    this.#sentMs = performance.now();
+  #allSent(): void {
+    this.#sent = true;
     this.#upload = undefined;
   }
 

@@ -428,5 +428,5 @@ export class SocketAnswer implements Answer {
 }
 
 function isEventStream(head: ResponseHead): boolean {
-  return head.field("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false;
+  return head.begins("content-type", "text/event-stream");
 }

@@ -166,7 +166,7 @@ export class Http2Exchange extends Exchange implements StreamUser {
     if (nowMs > this.deadlineMs && !this.isGone && !this.stream.localEnding)
       return this.connection.expire(this, new Failure("deadline_exceeded", "the deadline of the call has passed"));
     const { bodyMs } = this.connection.site.options.timeouts();
-    if (!body?.wanted || bodyMs === 0 || nowMs - body.heardMs <= bodyMs) return;
+    if (!body?.wanted || bodyMs === 0 || body.silentMs(nowMs) <= bodyMs) return;
     body.fail(new Failure("client_timeout", `the request body was silent for ${bodyMs / 1000} s`));
   }
 

@@ -1,11 +1,12 @@
 /** Writes one reply on a stream: its head in HPACK, its body within the client's windows. */
 import { nominatedBy, passableTrailers } from "../../lib/fields.ts";
-import { releasedBytesMin } from "../../lib/limits.ts";
+import { http2FrameBytes, releasedBytesMin } from "../../lib/limits.ts";
 import { httpDateNow } from "../../lib/http-date.ts";
 import { release } from "../../lib/release.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
 import type { Answer, OwnReply, PassedReply, Reply } from "../exchange.ts";
 import { Failure } from "../failure.ts";
+import { AnswerBody } from "../forward/answer-body.ts";
 import { contentLength } from "../forward/http.ts";
 import { SocketAnswer } from "../forward/upstream-connection.ts";
 import { grpcFields, grpcStatusOf, readGrpcStatus, UNAVAILABLE } from "../grpc.ts";
@@ -117,6 +118,17 @@ export class Http2Reply implements BodySink {
     this.cut(failure);
   }
 
+  // As what a body that is here already is copied to.
+
+  get room(): number {
+    return Math.min(this.exchange.stream.room(), http2FrameBytes);
+  }
+
+  copy(bytes: Buffer, start: number, end: number): void {
+    this.#bytes += end - start;
+    if (end > start) this.exchange.stream.put(bytes, start, end);
+  }
+
   /** names that are no trailers of this answer either, by the route's rules */
   get #dropped(): ReadonlySet<string> {
     return this.reply.passed ? this.reply.edits.drop : nothing;
@@ -207,14 +219,17 @@ export class Http2Reply implements BodySink {
         (name, value) => encoder.text(name, value),
       );
     }
-    for (const [name, value] of reply.edits.lines) encoder.text(name, value);
+    const { bytes, offsets } = reply.edits;
+    for (let i = 0; i < offsets.length; i += 4)
+      encoder.field(bytes, offsets[i]!, offsets[i + 1]!, offsets[i + 2]!, offsets[i + 3]!);
     for (const [name, value] of reply.fields) encoder.text(name, value);
-    if (answer.field("date") === undefined && !reply.edits.drop.has("date")) encoder.text("date", httpDateNow());
+    if (!isDated(answer) && !reply.edits.drop.has("date")) encoder.text("date", httpDateNow());
     if (this.exchange.grpc) this.#grpcStatus = readGrpcStatus(answer.field("grpc-status"));
     // Its bytes are not looked at again: the upstream's connection may read another head into the same object.
     if (answer instanceof SocketAnswer) answer.written = true;
     if (!body) return this.#headOnly();
     this.exchange.stream.sendHead(false);
+    if (body instanceof AnswerBody && body.copyTo(this)) return this.end();
     this.#body = body;
     // A client that takes nothing yet must not make its upstream's bytes wait here.
     if (this.exchange.stream.room() > 0) this.#start(body);
@@ -231,6 +246,10 @@ export class Http2Reply implements BodySink {
 }
 
 const nothing: ReadonlySet<string> = new Set();
+
+function isDated(answer: Answer): boolean {
+  return answer instanceof SocketAnswer ? answer.head.has("date") : answer.field("date") !== undefined;
+}
 
 /** The answer's own lines, byte for byte. */
 function copyHead(encoder: HpackEncoder, { head }: SocketAnswer, edits: HeaderEdits): void {

@@ -16,6 +16,7 @@ export interface Member {
 
 /** What the member speaks, as far as known. */
 export function wireOf(member: Member): Wire {
+  if (member.protocol === "https") return member.endpoint.wire === "h2" ? "h2" : "https";
   if (member.protocol !== "auto") return member.protocol;
   return member.endpoint.wire ?? "http";
 }

@@ -67,6 +67,30 @@ export abstract class FieldLines {
     return joined;
   }
 
+  /** Whether there is such a line: {@link field} without the text. @param name lower case */
+  has(name: string): boolean {
+    return this.#find(name) >= 0;
+  }
+
+  /** Whether the first such line's value begins with a text, letter case aside. Both lower-case letters, digits, `-`, `/`. */
+  begins(name: string, text: string): boolean {
+    const i = this.#find(name);
+    if (i < 0) return false;
+    const start = this.lines[i + 2]!;
+    return this.lines[i + 3]! - start >= text.length && sameName(this.bytes, start, text);
+  }
+
+  /** @returns where the first line of that name stands in {@link lines}, or -1 */
+  #find(name: string): number {
+    if (((this.lengths >>> (name.length & 31)) & 1) === 0) return -1;
+    const { bytes, lines } = this;
+    for (let i = 0, last = this.count * 4; i < last; i += 4) {
+      const start = lines[i]!;
+      if (lines[i + 1]! - start === name.length && sameName(bytes, start, name)) return i;
+    }
+    return -1;
+  }
+
   /** Names and values as they came, latin1. */
   each(visit: (name: string, value: string) => void): void {
     const { bytes, lines } = this;

@@ -117,11 +117,14 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
   /** everything was said; what the peer still sends is thrown away */
   #ending = false;
   readonly #startMs = performance.now();
+  /** since the sweep before; the clock is read by sweeps, not by frames */
+  #heard = false;
   #heardMs = this.#startMs;
   #sentMs = 0;
   #settingsMs: number;
   #blockMs = 0;
   #partialMs = 0;
+  /** 0 = no sweep has seen it idle yet */
   #idleMs = this.#startMs;
   #pingMs = 0;
   #goawayMs = 0;
@@ -286,7 +289,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
 
   data(chunk: Buffer): void {
     if (this.closed || this.#ending) return;
-    this.#heardMs = performance.now();
+    this.#heard = true;
     this.#pingMs = 0;
     let at = 0;
     if (this.#prefaceAt < h2.preface.length) {
@@ -322,6 +325,8 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
   sweep(nowMs: number): void {
     if (this.closed) return;
     const { headerMs, writeMs, idleMs } = this.owner.timeouts();
+    if (this.#heard) this.#heardMs = nowMs;
+    this.#heard = false;
     if (this.#ending) {
       if (nowMs - this.#endMs > lingerMs) this.cut("the connection was closed");
       return;
@@ -343,6 +348,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
       return this.cut(`nothing was read for ${writeMs / 1000} s`);
     if (this.#goawayMs > 0 && nowMs - this.#goawayMs > http2GoawayWaitMs) this.#goawayAgain();
     if (this.active === 0) {
+      if (this.#idleMs === 0) this.#idleMs = nowMs;
       if (idleMs > 0 && nowMs - this.#idleMs > idleMs) this.#finish(h2.NO_ERROR, "");
     } else this.#watch(nowMs);
     for (const stream of this.streams.values()) this.#sweepStream(stream, nowMs, writeMs);
@@ -776,7 +782,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
 
   #becameIdle(): void {
     if (this.closed || this.#ending) return;
-    this.#idleMs = performance.now();
+    this.#idleMs = 0;
     const over = this.goingAway && (!this.#server || this.#goawayId !== h2.windowLargest);
     if (over || this.#halfClosedMs > 0) this.#finish(h2.NO_ERROR, "");
     else this.owner.idle();

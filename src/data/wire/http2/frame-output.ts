@@ -78,7 +78,9 @@ export class FrameOutput {
       const to = Math.min(end, start + outputBufferBytes - this.#length);
       if (to - start <= 32) for (let i = start; i < to; i++) buffer[this.#length++] = bytes[i]!;
       else {
-        buffer.set(start === 0 && to === bytes.length ? bytes : bytes.subarray(start, to), this.#length);
+        // A view of a fresh Buffer costs more than the copy (bun-facts 7).
+        if (start === 0 && to === bytes.length) buffer.set(bytes, this.#length);
+        else copyRange.call(bytes, buffer, this.#length, start, to);
         this.#length += to - start;
       }
       start = to;
@@ -154,6 +156,15 @@ export class FrameOutput {
     return (this.#buffer ??= spares.pop() ?? Buffer.allocUnsafeSlow(outputBufferBytes));
   }
 }
+
+/** Of Buffers; works on any bytes, some of which (a file's) are no Buffers. */
+const copyRange = Buffer.prototype.copy as (
+  this: Uint8Array,
+  into: Buffer,
+  at: number,
+  start: number,
+  end: number,
+) => number;
 
 function giveBack(buffer: Buffer): void {
   if (buffer.length === outputBufferBytes && spares.length < http2BuffersKept) spares.push(buffer);

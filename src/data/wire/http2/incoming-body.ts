@@ -8,8 +8,9 @@ const copiedBytesMax = 4_096;
 
 export class IncomingBody implements Body {
   received = 0;
-  /** when something moved last: bytes came, or were wanted again */
-  heardMs = performance.now();
+  /** something moved since the last look: bytes came, or were wanted again */
+  #moved = true;
+  #movedMs = 0;
   #sink: BodySink | undefined;
   #paused = true;
   #flowing = false;
@@ -39,6 +40,16 @@ export class IncomingBody implements Body {
     return this.onStart !== undefined && this.#sink === undefined && this.received === 0;
   }
 
+  /**
+   * Milliseconds for which nothing has moved, as far as earlier calls have seen: so much later than by the clock, never
+   * earlier, and without reading one for each chunk.
+   */
+  silentMs(nowMs: number): number {
+    if (this.#moved) this.#movedMs = nowMs;
+    this.#moved = false;
+    return nowMs - this.#movedMs;
+  }
+
   /** everything has come */
   get complete(): boolean {
     return this.#ended;
@@ -53,7 +64,7 @@ export class IncomingBody implements Body {
   resume(): void {
     if (!this.#paused || this.#over) return;
     this.#paused = false;
-    this.heardMs = performance.now();
+    this.#moved = true;
     this.#flow();
   }
 
@@ -68,7 +79,7 @@ export class IncomingBody implements Body {
   push(bytes: Buffer, start: number, end: number): void {
     const length = end - start;
     this.received += length;
-    this.heardMs = performance.now();
+    this.#moved = true;
     if (this.#over) return this.stream.consumed(length);
     if (this.#paused || this.#queue.length > 0) {
       // A copy: what waits is counted, and what it came in may be far larger.

@@ -2,7 +2,7 @@
  * The field list of a request (RFC 9113 8.2, 8.3.1), read strictly and rewritten as the head that HTTP/1.1 would have
  * had: what stands behind it takes both.
  */
-import { classes, METHOD, TARGET, TOKEN } from "../byte-classes.ts";
+import { classes, METHOD, SP, TARGET, TOKEN } from "../byte-classes.ts";
 import { isAt, readContentLength } from "../head-bytes.ts";
 import { RequestHead } from "../request-head.ts";
 import { asteriskForm, authorityEnd, authorityForm, originForm } from "../request-target.ts";
@@ -28,6 +28,7 @@ import {
 import { perLine, type FieldList } from "./field-list.ts";
 
 const hostName = Buffer.from("host: ", "latin1");
+const versionAndLineEnd = Buffer.from(" HTTP/1.1\r\n", "latin1");
 const cookieName = Buffer.from("cookie: ", "latin1");
 
 /** What a WebSocket over HTTP/2 (RFC 8441) asks for, in the words of HTTP/1.1. @param key as Sec-WebSocket-Key */
@@ -56,6 +57,7 @@ export class RequestFields {
   #first = 0;
   #host = -1;
   #cookies = 0;
+  #authorityBefore = "";
 
   /** @returns 0, the status to refuse with, or -1 when the request is malformed (RFC 9113 8.1.1) */
   read(list: FieldList): number {
@@ -154,7 +156,7 @@ export class RequestFields {
   #agreeOnAuthority(): number {
     const pseudo = this.#pseudo[AUTHORITY_FIELD]!;
     const line = pseudo >= 0 ? pseudo : this.#host;
-    this.authority = line < 0 ? undefined : this.#text(line);
+    this.authority = line < 0 ? undefined : this.#authorityText(line);
     if (line < 0) return 0;
     const { bytes, lines } = this.#list;
     if (authorityEnd(bytes, lines[line * perLine + 2]!, false) !== lines[line * perLine + 3])
@@ -174,6 +176,16 @@ export class RequestFields {
     return true;
   }
 
+  /** Nearly always the one of the request before: comparing is cheaper than making a string. */
+  #authorityText(line: number): string {
+    const { bytes, lines } = this.#list;
+    const start = lines[line * perLine + 2]!;
+    const end = lines[line * perLine + 3]!;
+    const before = this.#authorityBefore;
+    if (before.length === end - start && isAt(bytes, start, before)) return before;
+    return (this.#authorityBefore = bytes.toString("latin1", start, end));
+  }
+
   #text(line: number): string {
     const { bytes, lines } = this.#list;
     return bytes.toString("latin1", lines[line * perLine + 2]!, lines[line * perLine + 3]!);
@@ -190,7 +202,9 @@ export class RequestFields {
     const room = method.length + this.target.length + 32 + (this.authority?.length ?? 0) + length - regular;
     const out = new HeadBuilder(room + extra.length, count - this.#first + 5);
     const { head } = out;
-    out.requestLine(method, this.target);
+    const path = this.target === "" ? -1 : this.#pseudo[PATH_FIELD]!;
+    if (path < 0) out.requestLine(method, bytes, 0, 0);
+    else out.requestLine(method, bytes, lines[path * perLine + 2]!, lines[path * perLine + 3]!);
     if (authority >= 0) {
       head.hostLine = 0;
       out.line(hostName, 0, 4, bytes, lines[authority * perLine + 2]!, lines[authority * perLine + 3]!);
@@ -260,16 +274,23 @@ class HeadBuilder {
     this.head.bytes = Buffer.allocUnsafe(bytes);
   }
 
-  /** @param target latin1; "" where there is none that could go on (CONNECT) */
-  requestLine(method: string, target: string): void {
+  /** The target is from[start, end); empty where there is none that could go on (CONNECT). */
+  requestLine(method: string, from: Buffer, start: number, end: number): void {
     const { head } = this;
-    this.#at = head.bytes.write(`${method} ${target} HTTP/1.1\r\n`, 0, "latin1");
-    head.methodEnd = method.length;
-    head.targetStart = method.length + 1;
-    head.targetEnd = head.targetStart + target.length;
-    head.form = target === "" ? authorityForm : target === "*" ? asteriskForm : originForm;
-    head.pathStart = target === "" ? -1 : head.targetStart;
-    head.pathEnd = target === "" ? -1 : head.targetEnd;
+    const { bytes } = head;
+    const { length } = method;
+    for (let i = 0; i < length; i++) bytes[i] = method.charCodeAt(i);
+    bytes[length] = SP;
+    from.copy(bytes, length + 1, start, end);
+    const targetEnd = length + 1 + end - start;
+    versionAndLineEnd.copy(bytes, targetEnd, 0, versionAndLineEnd.length);
+    this.#at = targetEnd + versionAndLineEnd.length;
+    head.methodEnd = length;
+    head.targetStart = length + 1;
+    head.targetEnd = targetEnd;
+    head.form = start === end ? authorityForm : from[start] === 42 ? asteriskForm : originForm;
+    head.pathStart = start === end ? -1 : head.targetStart;
+    head.pathEnd = start === end ? -1 : head.targetEnd;
   }
 
   /** All lines from `first` on, which lie side by side from `from` on. */
@@ -335,7 +356,6 @@ class HeadBuilder {
     head.bytes[this.#at] = 13;
     head.bytes[this.#at + 1] = 10;
     head.end = this.#at + 2;
-    if (head.end < head.bytes.length) head.bytes = head.bytes.subarray(0, head.end);
   }
 }
 

@@ -24,6 +24,9 @@ export interface StreamUser {
   sweep(nowMs: number): void;
 }
 
+/** Most streams never queue. */
+const empty: Uint8Array[] = [];
+
 export class Stream {
   user!: StreamUser;
   sendWindow: number;
@@ -52,7 +55,7 @@ export class Stream {
   /** since when it could not send, or 0 */
   stuckMs = 0;
   #spent = 0;
-  readonly #queue: Uint8Array[] = [];
+  #queue: Uint8Array[] = empty;
   /** of the first in the queue */
   #at = 0;
   #trailers: readonly FieldLine[] | undefined;
@@ -109,6 +112,7 @@ export class Stream {
       const at = this.queued ? 0 : this.#compose(chunk, 0, Infinity);
       if (at < chunk.length) {
         if (!this.queued) this.#at = at;
+        if (this.#queue === empty) this.#queue = [];
         this.#queue.push(chunk);
         connection.queuedBytes.add(chunk.length - at);
         if (this.closed) return false;
@@ -127,6 +131,12 @@ export class Stream {
   room(): number {
     if (this.closed || this.localEnding || this.queued || this.connection.congested) return 0;
     return Math.max(0, Math.min(this.sendWindow, this.connection.sendWindow));
+  }
+
+  /** Puts bytes[start, end) into a frame at once. They fit in one, and {@link room} has room for them. */
+  put(bytes: Uint8Array, start: number, end: number): void {
+    this.connection.sendData(this.id, bytes, start, end);
+    this.sendWindow -= end - start;
   }
 
   /** {@link StreamUser.writable} is to be called when there is room. */
@@ -210,7 +220,7 @@ export class Stream {
     let bytes = -this.#at;
     for (const chunk of this.#queue) bytes += chunk.length;
     this.connection.queuedBytes.remove(bytes);
-    this.#queue.length = 0;
+    this.#queue = empty;
     this.#at = 0;
   }
 

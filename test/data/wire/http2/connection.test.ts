@@ -63,6 +63,8 @@ describe("a connection with streams that has been silent", () => {
   test("is asked for a sign of life, and goes on with one", () => {
     const { wire, gone, connection } = waiting();
     const nowMs = performance.now();
+    // The clock is read by sweeps: this one sees that something was heard.
+    connection.sweep(nowMs);
     connection.sweep(nowMs + http2PingAfterMs - 100);
     connection.turnEnded();
     expect(wire.written.length).toBe(0);
@@ -78,6 +80,8 @@ describe("a connection with streams that has been silent", () => {
   test("is given up without one, and its streams with it", () => {
     const { wire, gone, connection } = waiting();
     const nowMs = performance.now();
+    // The clock is read by sweeps: this one sees that something was heard.
+    connection.sweep(nowMs);
     connection.sweep(nowMs + http2PingAfterMs + 1_000);
     connection.sweep(nowMs + http2PingWaitMs + 1_000);
     expect(gone).toEqual(["no answer to a PING", "no answer to a PING"]);
