@@ -46,7 +46,9 @@ export interface Lines {
 
 /** All routes ask for the same, so that their one server is asked once for all of them. */
 export const oneCheckRule = "healthcheck: { method: HEAD, path: /health, host: origin.bench.test }\n";
-const oneCheck: Lines = { rules: oneCheckRule };
+/** … and by one name: it belongs to a check too, and is each host's own otherwise. For each path. */
+export const oneCheckName = "server_name: origin.bench.test";
+const oneCheck: Lines = { rules: oneCheckRule, path: oneCheckName };
 
 /** On the TLS port `auto` may be the other engine. */
 function usualLines({ tls }: Place): Lines {

@@ -1,10 +1,14 @@
 /** The TLS scenarios: h2load's words are read and doubted, its origin answers, and who does not do the work is found out. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
 import http2 from "node:http2";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { ask } from "../../bench/ask.ts";
 import { listenH2c } from "../../bench/h2c-origin.ts";
 import { faults, parseH2load } from "../../bench/load/h2load-output.ts";
 import { h2loadRequest } from "../../bench/load/h2load.ts";
+import { checkResumption } from "../../bench/resumption.ts";
 import { scenarios } from "../../bench/scenarios.ts";
 import { grpcMessage, grpcPath, smallBody } from "../../bench/site.ts";
 import { checkWork } from "../../bench/work.ts";
@@ -109,15 +113,25 @@ describe("the work", () => {
     const door = { port, tls: true, http2: true };
     const answer = await ask(door, { host: "host-24.bench.test", target: "/small" });
     expect([answer.status, String(answer.bytes)]).toEqual([200, smallBody]);
-    expect(checkWork(door, "lazy", {})).rejects.toThrow(
+    await expect(checkWork(door, "lazy", {})).rejects.toThrow(
       'lazy does not do the work it is measured at: the answer\'s X-Content-Type-Options is "null", expected "nosniff"',
     );
     const silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: (socket) => void socket.end() } });
     closing.push(() => silent.stop(true));
-    expect(checkWork({ ...door, port: silent.port }, "silent", {})).rejects.toThrow(
+    await expect(checkWork({ ...door, port: silent.port }, "silent", {})).rejects.toThrow(
       "silent does not answer at host-24",
     );
   });
+});
+
+test("a contender whose second connection is not resumed is named", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "aralez-bench-test-"));
+  closing.push(() => rmSync(folder, { recursive: true, force: true }));
+  const silent = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: (socket) => void socket.end() } });
+  closing.push(() => silent.stop(true));
+  await expect(checkResumption(silent.port, "forgetful", folder)).rejects.toThrow(
+    'forgetful does not resume TLS sessions: expected "Reused, TLSv1.3"',
+  );
 });
 
 async function exchange(

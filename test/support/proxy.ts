@@ -105,16 +105,17 @@ export function startPatientProxy(rules: string, settings: Partial<WrittenSettin
   return startProxy(rules, { hc_interval: 5, ...settings });
 }
 
-/** Waits for a fact. @throws when it has not come after 15 s */
+/** Waits for a fact. @throws when it has not come after so many seconds */
 export async function until<T>(
   fact: () => T | undefined | false | Promise<T | undefined | false>,
   what = "the fact",
+  seconds = 15,
 ): Promise<T> {
-  const deadline = performance.now() + 15_000;
+  const deadline = performance.now() + seconds * 1_000;
   for (;;) {
     const value = await fact();
     if (value !== undefined && value !== false) return value;
-    if (performance.now() > deadline) throw new Error(`waited 15 s for ${what}`);
+    if (performance.now() > deadline) throw new Error(`waited ${seconds} s for ${what}`);
     await Bun.sleep(10);
   }
 }
