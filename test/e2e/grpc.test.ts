@@ -4,13 +4,13 @@ import * as grpc from "@grpc/grpc-js";
 import { startHttp2Origin } from "../support/http2-origin.ts";
 import { call, cancel, startGrpcClient, startGrpcOrigin, type GrpcOrigin } from "../support/grpc.ts";
 import { deadPort, startOrigin } from "../support/origins.ts";
-import { startProxy, until, type TestProxy } from "../support/proxy.ts";
+import { startPatientProxy, startProxy, until, type TestProxy } from "../support/proxy.ts";
 
 const host = "grpc.test";
 
 async function startBoth(extra = "") {
   const origin = await startGrpcOrigin();
-  const proxy = await startProxy(
+  const proxy = await startPatientProxy(
     `upstreams: { ${host}: { paths: { "/": { servers: ["${origin.address}"] ${extra} } } } }\n`,
     {
       listener_engine: "socket",
