@@ -270,9 +270,10 @@ export class Reloader {
 
   /** @param dryRun leaves no trace in what outlives tables */
   #compile(rules: Rules, version: string, remarks: string[], dryRun: boolean): Compiled {
-    const { settings, plane, stickyKey } = this.#options;
+    const { settings, plane, stickyKey, log } = this.#options;
     const files = new Map<string, string>();
-    return compile(rules, {
+    let compiling = true;
+    const compiled = compile(rules, {
       ...compileSettings(settings(), stickyKey),
       ...this.#tls(),
       readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
@@ -280,8 +281,11 @@ export class Reloader {
       guardState: dryRun ? new GuardState() : plane.guardState,
       forwarder: () => plane.options.forwarder,
       version,
-      warn: (remark) => remarks.push(remark),
+      // Guards have more to say while they are at work.
+      warn: (remark) => (compiling ? void remarks.push(remark) : log("warn", "config", remark)),
     });
+    compiling = false;
+    return compiled;
   }
 
   /** What the settings say of the TLS port, as it turned out. */
