@@ -408,3 +408,9 @@ export const http2QueueShareBytes = MIB;
 export const http2UpstreamFrameBytes = 64 * KIB;
 /** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
 export const http2UpstreamHeaderMs = 10_000;
+/** What a daemon that does not start may say to its caller: a page of problems. */
+export const daemonReportBytesMax = 64 * KIB;
+/** A daemon must serve by then (`daemon_ready_timeout_seconds`, Pingora's figure). */
+export const daemonReadyWaitMs = 600_000;
+/** An idle kept connection of a client has so long for a last request when the proxy drains: one may be on its way. */
+export const drainIdleMs = 1_000;

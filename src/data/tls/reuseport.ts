@@ -2,8 +2,9 @@
  * Steering: which of several listening sockets of one port gets new connections (SO_REUSEPORT, socket(7)). Without it the
  * kernel spreads them over all, and resets those that wait in the queue of one that closes.
  */
-import { dlopen, ptr } from "bun:ffi";
+import { ptr } from "bun:ffi";
 import { readdirSync, readlinkSync } from "node:fs";
+import { libc } from "../../lib/libc.ts";
 
 const SOL_SOCKET = 1;
 const SO_ACCEPTCONN = 30;
@@ -20,33 +21,12 @@ export interface Steering {
   end(): void;
 }
 
-const open = (library: string) =>
-  dlopen(library, {
-    setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
-    getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
-    getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
-  }).symbols;
-
-let symbols: ReturnType<typeof open> | undefined;
-
-/** glibc's, or musl's. */
-function openLibc(): ReturnType<typeof open> | undefined {
-  for (const library of ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`]) {
-    try {
-      return open(library);
-    } catch {}
-  }
-  return undefined;
-}
-
 /**
  * @param port of this process's own listeners
  * @returns undefined where the system does not offer it: then a change of listeners may reset a few connections
  */
 export function steerNewConnections(port: number): Steering | undefined {
-  if (process.platform !== "linux") return undefined;
-  symbols ??= openLibc();
-  if (!symbols) return undefined;
+  if (!libc()) return undefined;
   const before = listeningSockets(port);
   if (before.length === 0) return undefined;
   let attached: number | undefined;
@@ -59,7 +39,7 @@ export function steerNewConnections(port: number): Steering | undefined {
     },
     end() {
       const none = new Int32Array([0]);
-      if (attached !== undefined) symbols!.setsockopt(attached, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, ptr(none), 4);
+      if (attached !== undefined) libc()!.setsockopt(attached, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, ptr(none), 4);
     },
   };
 }
@@ -72,7 +52,7 @@ function attach(fd: number, index: number): boolean {
   const program = Buffer.alloc(16);
   program.writeUInt16LE(1, 0);
   program.writeBigUInt64LE(BigInt(ptr(instruction)), 8);
-  return symbols!.setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, ptr(program), 16) === 0;
+  return libc()!.setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, ptr(program), 16) === 0;
 }
 
 /** Descriptors of this process that listen on a TCP port. */
@@ -93,13 +73,13 @@ function isSocket(fd: number): boolean {
 function listens(fd: number): boolean {
   const value = new Int32Array(1);
   const length = new Uint32Array([4]);
-  return symbols!.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, ptr(value), ptr(length)) === 0 && value[0] === 1;
+  return libc()!.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, ptr(value), ptr(length)) === 0 && value[0] === 1;
 }
 
 function portOf(fd: number): number {
   const address = Buffer.alloc(128);
   const length = new Uint32Array([address.length]);
-  if (symbols!.getsockname(fd, ptr(address), ptr(length)) !== 0) return -1;
+  if (libc()!.getsockname(fd, ptr(address), ptr(length)) !== 0) return -1;
   const family = address.readUInt16LE(0);
   return family === 2 || family === AF_INET6 ? address.readUInt16BE(2) : -1;
 }
