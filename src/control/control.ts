@@ -23,8 +23,8 @@ import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
 import type { Table } from "../data/routing/table.ts";
 import { policyFor } from "../data/tls/client-policy.ts";
 import { stickyKey } from "../data/upstream/sticky.ts";
-import { AddressSet, showListen, type ListenAddress } from "../lib/address.ts";
-import { describe } from "../lib/cause.ts";
+import { AddressSet, type ListenAddress } from "../lib/address.ts";
+import { cannotListen, refuseSecondCopy } from "../lib/cannot-listen.ts";
 import { cutExchangesWaitMs } from "../lib/limits.ts";
 import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
@@ -62,6 +62,8 @@ export interface StartOptions {
   readonly env: Record<string, string | undefined>;
   /** which program this is, for the metrics */
   readonly build?: Build;
+  /** A running process that this one takes over from. */
+  readonly predecessor?: Predecessor | undefined;
 }
 
 export interface Running {
@@ -81,8 +83,18 @@ export interface Running {
   /**
    * Drains: accepts nothing more, finishes what runs, cuts what is left at the deadline.
    * @param deadlineMs default `graceful_shutdown_timeout_seconds`; resolves when everything is closed
+   * @param left a successor serves already: called as soon as it can have the addresses that cannot be shared
    */
-  stop(deadlineMs?: number): Promise<void>;
+  stop(deadlineMs?: number, left?: () => void): Promise<void>;
+  /** The predecessor has let go of the addresses that it could not share. */
+  inherit(): Promise<void>;
+  /** For the log, beside what is logged by itself. */
+  readonly log: Pick<Log, "info" | "warn" | "error">;
+}
+
+export interface Predecessor {
+  /** on which it listens, and this process may beside it; its other addresses are free later, see {@link Running.inherit} */
+  readonly ports: ReadonlySet<number>;
 }
 
 /** Why it cannot start; the message is ready to print. */
@@ -230,6 +242,7 @@ export async function start(options: StartOptions): Promise<Running> {
         settings: () => settings,
         refusals: plane.refusals,
         log,
+        predecessor: options.predecessor,
       }),
     );
     if (settings.proxy_address_tls) {
@@ -252,6 +265,7 @@ export async function start(options: StartOptions): Promise<Running> {
         policy: (name) => policyFor(plane.table, name),
         asksClients: asksClients(plane.table),
         validations,
+        predecessor: options.predecessor,
       });
       listeners.push({ name: "https", url: tls.listener.url, listener: tls.listener });
     }
@@ -267,6 +281,7 @@ export async function start(options: StartOptions): Promise<Running> {
           settings: () => settings,
           refusals: plane.refusals,
           log,
+          predecessor: options.predecessor,
         }),
       );
     }
@@ -292,6 +307,7 @@ export async function start(options: StartOptions): Promise<Running> {
         failed: tellFault(log),
         refusals: plane.refusals,
         log: tell,
+        inherits: options.predecessor !== undefined,
       });
     }
   } catch (error) {
@@ -316,17 +332,22 @@ export async function start(options: StartOptions): Promise<Running> {
     );
   acme.changed();
   return {
-    listeners: allListeners(),
+    get listeners() {
+      return allListeners();
+    },
     acme,
     reload: async () => (await reloadAll()).rules,
     reopenLogs: () => sinks.reopen(),
     metrics: () => renderMetrics(sources),
     explain: (question) => explain(plane, question),
     fault: (text) => log.error("proxy", text),
-    stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
+    inherit: async () => admin?.retry(),
+    log,
+    stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000, left?: () => void) {
       return (stopping ??= shutDown({
         deadlineMs,
-        graceMs: settings.grace_period_seconds * 1000,
+        graceMs: left ? 0 : settings.grace_period_seconds * 1000,
+        left,
         listeners,
         log,
         sinks,
@@ -356,15 +377,26 @@ interface ListenOptions {
   ended: ListenerOptions["ended"];
   settings(): Settings;
   log: Log;
+  predecessor: Predecessor | undefined;
 }
 
-function listen(name: string, address: ListenAddress, { settings, log, refusals, ...given }: ListenOptions) {
+/** @throws the error of Bun.listen when somebody who is no predecessor listens there */
+function claim(address: ListenAddress, predecessor: Predecessor | undefined): void {
+  if (!("port" in address && predecessor?.ports.has(address.port))) refuseSecondCopy(address);
+}
+
+function listen(
+  name: string,
+  address: ListenAddress,
+  { settings, log, refusals, predecessor, ...given }: ListenOptions,
+) {
   try {
-    const options = { ...given, address, failed: tellFault(log) };
+    claim(address, predecessor);
+    const options = { ...given, address, mayShareLater: true, failed: tellFault(log) };
     const listener = openListener(settings, options, refusals, (level, target, text) => log[level](target, text));
     return { name, url: listener.url, listener };
   } catch (error) {
-    throw new StartError(`Cannot listen on ${showListen(address)}: ${describe(error)}`);
+    throw new StartError(cannotListen(address, error));
   }
 }
 
@@ -372,13 +404,14 @@ type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "p
 
 async function listenTls(
   address: ListenAddress,
-  { settings, log, refusals, ...given }: ListenTlsOptions,
+  { settings, log, refusals, predecessor, ...given }: ListenTlsOptions,
 ): Promise<OpenTls> {
   try {
-    const options = { ...given, address, failed: tellFault(log) };
+    claim(address, predecessor);
+    const options = { ...given, address, mayShareLater: true, failed: tellFault(log) };
     return await openTlsListener(settings, options, refusals, (level, target, text) => log[level](target, text));
   } catch (error) {
-    throw new StartError(`Cannot listen with TLS on ${showListen(address)}: ${describe(error)}`);
+    throw new StartError(cannotListen(address, error, "listen with TLS"));
   }
 }
 
@@ -469,6 +502,7 @@ function tellProblem(problem: Problem, log: PlaneOptions["log"]): void {
 interface ShutDown {
   deadlineMs: number;
   graceMs: number;
+  left: (() => void) | undefined;
   listeners: { listener: Listener }[];
   log: Log;
   sinks: LogSinks;
@@ -485,6 +519,7 @@ interface ShutDown {
 async function shutDown({
   deadlineMs,
   graceMs,
+  left,
   listeners,
   log,
   sinks,
@@ -497,12 +532,15 @@ async function shutDown({
   open,
 }: ShutDown): Promise<void> {
   if (graceMs > 0) await Bun.sleep(graceMs);
+  // The successor waits for its addresses; without one, /ready says until the end that it is stopping.
+  if (left) await admin?.close();
   log.info("proxy", `stopping: ${listeners.reduce((sum, { listener }) => sum + listener.open, 0)} open`);
   watching?.stop();
   const acmeStopped = acme.stop();
   certificates?.stop();
   reloader.stop();
   const drained = Promise.all(listeners.map(({ listener }) => listener.drain()));
+  left?.();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<"late">((resolve) => (timer = setTimeout(resolve, deadlineMs, "late")));
   if ((await Promise.race([drained, late])) === "late") {
@@ -516,7 +554,6 @@ async function shutDown({
   while (open() > 0 && performance.now() < untilMs) await Bun.sleep(5);
   forwarders.tunnels.close();
   await acmeStopped;
-  // Until here /ready says that it is stopping.
   await admin?.close();
   log.info("proxy", "stopped");
   sinks.close();

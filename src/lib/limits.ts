@@ -414,3 +414,21 @@ export const daemonReportBytesMax = 64 * KIB;
 export const daemonReadyWaitMs = 600_000;
 /** An idle kept connection of a client has so long for a last request when the proxy drains: one may be on its way. */
 export const drainIdleMs = 1_000;
+/** A line between a process and its successor: a list of ports. */
+export const upgradeLineBytesMax = 64 * KIB;
+/** After SIGQUIT a process goes on accepting for so long while it waits for a successor (contract, 11.2). */
+export const upgradeQuitWaitMs = 10_000;
+/** A successor must serve by then: it reads all its files first, and certificates of thousands of hosts. */
+export const upgradeReadyWaitMs = 120_000;
+/** What a predecessor or a successor has to do at once (answer, close its ports, write its pid file) must be done by then. */
+export const upgradeAnswerWaitMs = 10_000;
+/** Connections that began with the predecessor end with it: so long after the last of them could have begun, … */
+export const handOverOverlapMs = 250;
+/** … then its queues are looked at so often … */
+export const handOverLookMs = 20;
+/** … until they are empty, or this has passed: a client may wait in vain, the successor may not. */
+export const handOverQueueWaitMs = 5_000;
+/** A predecessor stays for so long at least: whoever sends it SIGQUIT after starting the successor must find it. */
+export const upgradeLingerMs = 2_000;
+/** A SIGQUIT that comes so soon after a take-over was meant for the predecessor: it looked the number up in the pid file. */
+export const upgradeQuitDeafMs = 10_000;

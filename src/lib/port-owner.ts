@@ -27,11 +27,11 @@ export function portOwner(hostname: string, port: number): PortOwner | "unknown"
   return "unknown";
 }
 
-/** "nginx (pid 812)", or that it is another user's. @returns "" when nobody is found */
+/** "nginx (pid 812)", or that it is hidden from us. @returns "" when nobody is found */
 export function showPortOwner(hostname: string, port: number): string {
   const owner = portOwner(hostname, port);
   if (owner === undefined) return "";
-  return owner === "unknown" ? "a process of another user" : `${owner.command} (pid ${owner.pid})`;
+  return owner === "unknown" ? "a process that this user may not look at" : `${owner.command} (pid ${owner.pid})`;
 }
 
 function inodesIn(table: string, hostname: string, port: number): string[] {

@@ -4,8 +4,10 @@ import { daemonReportBytesMax } from "../lib/limits.ts";
 import { libc } from "../lib/libc.ts";
 import { programWords } from "./program.ts";
 
-/** Set in the environment of the daemon itself. */
+/** In the environment of who is not to start a daemon: "1" = it is one, "0" = it succeeds a process in the foreground. */
 const mark = "ARALEZ_DAEMON";
+
+type Environment = Record<string, string | undefined>;
 
 export interface DaemonResult {
   /** undefined = it serves */
@@ -58,14 +60,25 @@ export async function startDaemon(args: readonly string[], waitMs: number): Prom
   return { code: outcome > 0 ? outcome : 1, pid, failure };
 }
 
-/** Whether this process is the daemon, and not who was called by the user. */
-export function isDaemon(env: Record<string, string | undefined>): boolean {
+/** Whether this process has a caller that waits for it, or has no need of one: it is not to start another one. */
+export function isInPlace(env: Environment): boolean {
+  return env[mark] !== undefined;
+}
+
+export function isDaemon(env: Environment): boolean {
   return env[mark] === "1";
 }
 
+/** The environment of a successor, which is in the background if its predecessor is. */
+export function becomesDaemon(env: Environment, isOne: boolean): Environment {
+  return { ...env, [mark]: isOne ? "1" : "0" };
+}
+
 /** In the daemon: tells the caller, and lets go of everything that is the caller's. */
-export function daemonReady(env: Record<string, string | undefined>): void {
+export function daemonReady(env: Environment): void {
+  const isOne = isDaemon(env);
   delete env[mark];
+  if (!isOne) return;
   process.send?.("ready");
   process.disconnect?.();
   // The caller read our errors until now; without it, writing them would fail.

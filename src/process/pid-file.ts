@@ -2,7 +2,18 @@
  * PidFile: `pid_file`, locked by the process it names (flock(2)), so that a stale one needs no guessing: what nobody has
  * locked is free. Opened while we may be root, and the user's from then on.
  */
-import { closeSync, constants, fchownSync, fstatSync, ftruncateSync, lstatSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fchownSync,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  openSync,
+  readSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { libc } from "../lib/libc.ts";
 
 const LOCK_EX = 2;

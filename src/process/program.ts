@@ -5,7 +5,5 @@
  * that what lies there by now is started.
  */
 export function programWords(): string[] {
-  // BUN(1.4.4): nothing else tells a compiled program from a script; remove when Bun says it.
-  const isCompiled = Bun.main.startsWith("/$bunfs/");
-  return isCompiled ? [process.execPath] : [process.execPath, Bun.main];
+  return Bun.isStandaloneExecutable ? [process.execPath] : [process.execPath, ...process.execArgv, Bun.main];
 }

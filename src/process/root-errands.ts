@@ -1,5 +1,15 @@
 /** Errands of root: files that must exist and belong to the new user before root is given up. */
-import { closeSync, constants, fchownSync, fstatSync, lchownSync, lstatSync, mkdirSync, openSync, readdirSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fchownSync,
+  fstatSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import type { LogFileRule, Settings } from "../config/settings.ts";
 import { stateFolder } from "../control/certificates/folders.ts";

@@ -18,6 +18,8 @@ export interface ListenerOptions {
   readonly address: ListenAddress;
   /** other processes of ours listen on the same port (SO_REUSEPORT); whoever starts them sees to it that nobody else does */
   readonly sharesPort?: boolean | undefined;
+  /** a successor of this process may come to share it */
+  readonly mayShareLater?: boolean | undefined;
   /** asked anew for each request: SIGHUP may change them */
   timeouts(): ClientTimeouts;
   /** answers through {@link Exchange.reply} */
