@@ -23,10 +23,19 @@ export interface ServiceProcess extends AsyncDisposable {
   succeeded(pid: number): Promise<number>;
 }
 
-/** @param settings further lines of main.yaml  @param env of the process  @param args beside `-c` */
+export interface ServiceOptions {
+  /** further lines of main.yaml */
+  settings?: string;
+  env?: Record<string, string>;
+  /** beside `-c` */
+  args?: string[];
+  /** puts more files into its folder before it starts */
+  prepare?(folder: string): void;
+}
+
 export async function startService(
   rules: string,
-  { settings = "", env = {}, args = [] }: { settings?: string; env?: Record<string, string>; args?: string[] } = {},
+  { settings = "", env = {}, args = [], prepare }: ServiceOptions = {},
 ): Promise<ServiceProcess> {
   const folder = mkdtempSync(join(tmpdir(), "aralez-service-"));
   const mainFile = join(folder, "main.yaml");
@@ -37,6 +46,7 @@ export async function startService(
     mainFile,
     `proxy_address_http: 127.0.0.1:${port}\nconfig_address: 127.0.0.1:${adminPort}\npid_file: ${pidFile}\nlog_file: ${logFile}\n${settings}\n`,
   );
+  prepare?.(folder);
   const first = new Started(["-c", mainFile, ...args], { env });
   const text = (file: string) => (existsSync(file) ? readFileSync(file, "utf8") : "");
   const pid = () => Number(text(pidFile));
