@@ -9,7 +9,7 @@ import type { Table } from "./routing/table.ts";
 import { Metrics } from "./observe/metrics.ts";
 import type { RouteCounters } from "./observe/route-counters.ts";
 import { Refusals } from "./observe/refusals.ts";
-import { Ledger } from "./upstream/ledger.ts";
+import { Ledger, type Aside } from "./upstream/ledger.ts";
 
 /** What the plane tells about each exchange when it is over. */
 export interface Ending {
@@ -35,6 +35,8 @@ export interface PlaneOptions {
   /** main.yaml, as `aralez explain -c` finds it; absent where there is none */
   readonly mainFile?: string | undefined;
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
+  /** Tells other processes that a member was put aside, or answers again; absent where there are none. */
+  aside?: ((aside: Aside) => void) | undefined;
   /**
    * Called once per exchange, after its answer was written or cut.
    * @param unrouted where the metrics count it if it has no route

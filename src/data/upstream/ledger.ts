@@ -13,6 +13,15 @@ export interface Fact {
   readonly cause: string;
 }
 
+/** What passive ejection has decided about a member. Plain data. */
+export interface Aside {
+  /** from {@link healthKey} */
+  readonly key: string;
+  /** how much longer; 0 = it answers again */
+  readonly leftMs: number;
+  readonly cause: string;
+}
+
 export class Ledger {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #health = new Map<string, Health>();
@@ -41,6 +50,30 @@ export class Ledger {
     let turn = this.#turns.get(key);
     if (!turn) this.#turns.set(key, (turn = { next: 0, requests: 0 }));
     return turn;
+  }
+
+  findTurn(key: string): Turn | undefined {
+    return this.#turns.get(key);
+  }
+
+  endpoints(): Iterable<Endpoint> {
+    return this.#endpoints.values();
+  }
+
+  /** Takes over what another process found out by its own requests: a member is put aside, or answers again. */
+  putAside({ key, leftMs, cause }: Aside, nowMs: number): void {
+    const health = this.#health.get(key);
+    if (!health) return;
+    if (leftMs <= 0) return health.succeeded();
+    health.asideUntilMs = nowMs + leftMs;
+    health.cause = cause;
+  }
+
+  /** Members that are aside now. */
+  asides(nowMs: number): Aside[] {
+    return [...this.#health].flatMap(([key, { asideUntilMs, cause }]) =>
+      asideUntilMs > nowMs ? [{ key, leftMs: asideUntilMs - nowMs, cause }] : [],
+    );
   }
 
   /** @returns true when the verdict changed the state */
