@@ -24,7 +24,7 @@ export type Errand =
   | { do: "measure"; client: number; times: number }
   | { do: "until killed"; clients: number }
   /** is killed while it holds the lock of this client, when its key is read for the `reads`-th time */
-  | { do: "die in"; what: "add" | "enter" | "leave"; client: number; reads: number };
+  | { do: "die in"; what: "add" | "enter" | "leave"; client: number; reads: number; uptimeMs: number };
 
 export const scope = { high: 1, low: 2 };
 export const clientOf = (low: number): ClientKey => ({ high: 3, low });
@@ -40,7 +40,7 @@ if (import.meta.main) {
 function run({ windows, inFlight, turns }: SharedState, errand: Errand): unknown {
   switch (errand.do) {
     case "add": {
-      const nowMs = errand.uptimeMs - (uptimeMs() - performance.now());
+      const nowMs = ownClock(errand.uptimeMs);
       const client = clientOf(errand.client);
       return Array.from({ length: errand.times }, () => windows.add(scope, client, nowMs));
     }
@@ -103,7 +103,7 @@ function run({ windows, inFlight, turns }: SharedState, errand: Errand): unknown
           return errand.client;
         },
       };
-      if (errand.what === "add") windows.add(scope, client, performance.now());
+      if (errand.what === "add") windows.add(scope, client, ownClock(errand.uptimeMs));
       else if (errand.what === "enter") inFlight.enter(scope, client, 10);
       else {
         inFlight.enter(scope, clientOf(errand.client), 10);
@@ -112,6 +112,10 @@ function run({ windows, inFlight, turns }: SharedState, errand: Errand): unknown
       return reads;
     }
   }
+}
+
+function ownClock(machineMs: number): number {
+  return machineMs - (uptimeMs() - performance.now());
 }
 
 function memberOf(i: number, weight: number): Member {

@@ -38,7 +38,7 @@ export class SharedWindows implements Windows {
     this.locks.take(bucket + spareWord);
     const leftMs = this.#table.leftMs(scope, client, nowMs + this.aheadMs, bucket);
     this.locks.drop(bucket + spareWord);
-    return leftMs;
+    return Math.min(leftMs, this.#table.windowMs);
   }
 
   /** Frees what a process held that has ended. What it counted stays counted: those requests were made. */
