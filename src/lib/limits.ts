@@ -408,3 +408,9 @@ export const http2QueueShareBytes = MIB;
 export const http2UpstreamFrameBytes = 64 * KIB;
 /** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
 export const http2UpstreamHeaderMs = 10_000;
+/** A lock of shared memory is asked for so often, about 20 µs, before its holder seems to be without a core; … */
+export const lockSpins = 1_000;
+/** … then once a millisecond, and taken over after so many: its holder was killed or stopped. Ten times a long wait for a core. */
+export const lockNapsMax = 250;
+/** Ring positions of pools that workers share; a pool beyond goes round in each worker by itself. 16 bytes each. */
+export const sharedTurnsMax = 65_536;

@@ -4,7 +4,8 @@
  */
 import { showAddress, type DialAddress } from "../../lib/address.ts";
 import { Endpoint, Health, type Ejection, type Probe, type Wire } from "./endpoint.ts";
-import type { Turn } from "./pool.ts";
+import { LocalTurn, type Turn } from "./turn.ts";
+import type { SharedTurns } from "./shared-turns.ts";
 
 /** An answer to a health question, sent from control to the data plane. Plain data. */
 export interface Fact {
@@ -26,6 +27,12 @@ export class Ledger {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #health = new Map<string, Health>();
   readonly #turns = new Map<string, Turn>();
+  readonly #sharedTurns: SharedTurns | undefined;
+
+  /** @param sharedTurns of all workers; this process goes round by itself if absent */
+  constructor(sharedTurns?: SharedTurns) {
+    this.#sharedTurns = sharedTurns;
+  }
 
   endpoint(address: DialAddress): Endpoint {
     const name = showAddress(address);
@@ -48,7 +55,7 @@ export class Ledger {
   /** The counters of one route. @param key host + path */
   turn(key: string): Turn {
     let turn = this.#turns.get(key);
-    if (!turn) this.#turns.set(key, (turn = { next: 0, requests: 0 }));
+    if (!turn) this.#turns.set(key, (turn = this.#sharedTurns?.turn(key) ?? new LocalTurn()));
     return turn;
   }
 
@@ -103,7 +110,11 @@ export class Ledger {
       else this.#health.delete(key);
     }
     for (const name of this.#endpoints.keys()) if (!inUse.has(name)) this.#endpoints.delete(name);
-    for (const key of this.#turns.keys()) if (!turnKeys.has(key)) this.#turns.delete(key);
+    for (const key of this.#turns.keys()) {
+      if (turnKeys.has(key)) continue;
+      this.#turns.delete(key);
+      this.#sharedTurns?.forget(key);
+    }
   }
 }
 
