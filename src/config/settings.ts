@@ -246,7 +246,10 @@ export const settingKeys = {
     doc: "Who may read /metrics and /status without the key: nobody, programs on this machine, everybody.",
     reloads,
   }),
-  threads: key("M", threads, { default: "1", doc: "Worker processes; auto = cores.", later }),
+  threads: key("M", threads, {
+    default: "1",
+    doc: "Worker processes; auto = cores. With 1 one process does everything.",
+  }),
   daemon: key("M", flag, { default: "false", doc: "Run in the background.", later }),
   pid_file: key("M", fileName, { default: "none in the foreground", doc: "Where the process id is written.", later }),
   runuser: key("M", text, { default: "", doc: "User to become when started as root.", later }),

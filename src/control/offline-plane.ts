@@ -58,7 +58,7 @@ async function check({ ledger }: Plane, pool: Pool, targets: readonly HealthTarg
 }
 
 /** Nothing is forwarded here. */
-const nowhere: Forwarder = {
+export const nowhere: Forwarder = {
   forward() {
     throw new Error("this plane serves nobody");
   },

@@ -15,6 +15,7 @@ import { recordOf } from "../data/observe/record.ts";
 import type { RouteCounters } from "../data/observe/route-counters.ts";
 import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
 import type { Table } from "../data/routing/table.ts";
+import type { SharedState } from "../data/shared-state.ts";
 import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import { policyFor } from "../data/tls/client-policy.ts";
 import { AddressSet, showListen, type ListenAddress } from "../lib/address.ts";
@@ -36,6 +37,8 @@ export interface ServingOptions {
   readonly challenges: Challenges;
   /** other processes serve on the same ports */
   readonly sharesPort: boolean;
+  /** what limits and turns count together with others; absent when nobody else serves */
+  readonly shared?: SharedState;
   /** where passive ejection is told; absent when nobody else serves */
   readonly aside?: PlaneOptions["aside"];
 }
@@ -65,7 +68,7 @@ export class Serving {
     // Bun.serve takes its header limit from node:http, at the moment it starts (bun-facts 1).
     (http as { maxHeaderSize: number }).maxHeaderSize = settings().max_header_bytes;
     this.#forwarders = openForwarders(settings, loopMark, journal.tell);
-    this.plane = new Plane(this.#planeOptions());
+    this.plane = new Plane(this.#planeOptions(), options.shared);
     this.publisher = new Publisher(this.plane);
   }
 

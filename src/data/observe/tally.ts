@@ -3,7 +3,7 @@
  * Growth is told, never totals: what was told stays told when the process is gone, and is never counted twice.
  */
 import type { Plane } from "../plane.ts";
-import type { Turn } from "../upstream/pool.ts";
+import type { Turn } from "../upstream/turn.ts";
 import type { EndpointCounters, EndpointFigures } from "./endpoint-counters.ts";
 import type { HistogramFigures } from "./histogram.ts";
 import type { RefusalReason } from "./refusals.ts";
