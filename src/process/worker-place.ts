@@ -149,8 +149,8 @@ export class WorkerPlace {
     this.#sinceMs = Date.now();
     this.#startedMs = performance.now();
     try {
-      const child = // The last words are for whoever looks at the list of processes.
-        Bun.spawn([...ownProgram(), "worker", String(number)], {
+      // The last words are for whoever looks at the list of processes.
+      const child = Bun.spawn([...ownProgram(), "worker", String(number)], {
           stdio: ["ignore", "inherit", "inherit", descriptor],
           env: { ...process.env, [workerVariable]: String(number) },
           serialization: "advanced",
