@@ -423,7 +423,7 @@ export const workerSilentBeatsMax = 20;
 /** A worker must serve by then; from source on a busy machine it takes a second. */
 export const workerStartWaitMs = 30_000;
 /** Rules must be compiled by all workers by then, or none takes them: 8 MiB of hosts take a few seconds. */
-export const workerPrepareWaitMs = 30_000;
+export const workerPrepareWaitMs = 20_000;
 /** /metrics and /status wait so long for the figures of a worker; what comes later is in the next ones. */
 export const workerFiguresWaitMs = 1_000;
 /** `explain` waits so long for a worker, which may have to ask a key server. */

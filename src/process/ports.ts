@@ -14,23 +14,30 @@ const keys = ["proxy_address_http", "proxy_address_tls", "file_server_address"] 
  */
 export function reservePorts(settings: Settings): Partial<Settings> {
   const reserved: Partial<Record<(typeof keys)[number], ListenAddress>> = {};
-  for (const key of keys) {
-    const address = settings[key];
-    if (address) reserved[key] = reserve(address);
+  const probes: Bun.TCPSocketListener[] = [];
+  try {
+    for (const key of keys) {
+      const address = settings[key];
+      if (!address) continue;
+      // All are kept until the last one is there: two of ours on one port would be the same mistake.
+      if ("unix" in address) throw new StartError(cannotShare(address));
+      const probe = listenAlone(address);
+      probes.push(probe);
+      reserved[key] = { hostname: address.hostname, port: probe.port };
+    }
+  } finally {
+    for (const probe of probes) probe.stop(true);
   }
   return reserved;
 }
 
-function reserve(address: ListenAddress): ListenAddress {
-  if ("unix" in address)
-    throw new StartError(
-      `Cannot listen on ${showListen(address)}: workers cannot share a unix socket, which needs \`threads: 1\``,
-    );
-  const { hostname, port } = address;
+function cannotShare(address: ListenAddress): string {
+  return `Cannot listen on ${showListen(address)}: workers cannot share a unix socket, which needs \`threads: 1\``;
+}
+
+function listenAlone(address: Exclude<ListenAddress, { unix: string }>): Bun.TCPSocketListener {
   try {
-    const listener = Bun.listen({ hostname, port, exclusive: true, socket: { data() {} } });
-    listener.stop(true);
-    return { hostname, port: listener.port };
+    return Bun.listen({ hostname: address.hostname, port: address.port, exclusive: true, socket: { data() {} } });
   } catch (error) {
     throw new StartError(`Cannot listen on ${showListen(address)}: ${describe(error)}`);
   }

@@ -151,12 +151,12 @@ export class WorkerPlace {
     try {
       // The last words are for whoever looks at the list of processes.
       const child = Bun.spawn([...ownProgram(), "worker", String(number)], {
-          stdio: ["ignore", "inherit", "inherit", descriptor],
-          env: { ...process.env, [workerVariable]: String(number) },
-          serialization: "advanced",
-          ipc: (report: Report) => this.#heard(child, report),
-          onExit: (_child, exitCode, signal) => this.#exited(child, exitCode, signal),
-        }) as Bun.Subprocess<"ignore", "inherit", "inherit">;
+        stdio: ["ignore", "inherit", "inherit", descriptor],
+        env: { ...process.env, [workerVariable]: String(number) },
+        serialization: "advanced",
+        ipc: (report: Report) => this.#heard(child, report),
+        onExit: (_child, exitCode, signal) => this.#exited(child, exitCode, signal),
+      }) as Bun.Subprocess<"ignore", "inherit", "inherit">;
       this.#child = child;
     } catch (error) {
       this.#options.journal.log.error("worker", `Cannot start worker ${number}: ${(error as Error).message}`);

@@ -37,7 +37,8 @@ const engines = { listener_engine, upstream_engine };
 
 /** `ARALEZ_WORKERS=2`: the proxies of all tests that do not say how many serve with so many workers. */
 const threads = Number(process.env.ARALEZ_WORKERS ?? 1);
-export const withWorkers = threads > 1;
+/** For tests about what each process has for itself: bounds on connections, the connections and sessions it keeps. */
+export const oneProcess = { threads: 1 } as const;
 
 /** `ARALEZ_TLS=1`: the tests speak to the TLS port, through a tunnel that does the TLS for them. */
 export const overTls = process.env.ARALEZ_TLS === "1";
