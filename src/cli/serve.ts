@@ -1,8 +1,10 @@
 /** Runs a proxy until a signal ends it. */
 import { constants } from "node:os";
-import { start, StartError, type Running, type StartOptions } from "../control/control.ts";
-import { distinctFaultsMax, upgradeQuitDeafMs } from "../lib/limits.ts";
+import { StartError, type Running, type StartOptions } from "../control/control.ts";
+import { upgradeQuitDeafMs } from "../lib/limits.ts";
+import { reportFault, reportFaultsTo, surviveFaults } from "../process/faults.ts";
 import { Service, statusOf } from "../process/service.ts";
+import { start } from "../process/start.ts";
 import { commit, version } from "./version.ts";
 
 /**
@@ -24,7 +26,7 @@ export async function serve(options: ServeOptions, ready?: (running: Running) =>
     console.error(error.message);
     return 1;
   }
-  report = (text) => running.fault(text);
+  reportFaultsTo((text) => running.fault(text));
   const stopped = obeySignals(running, service);
   ready?.(running);
   await service.ready(running);
@@ -45,7 +47,8 @@ function obeySignals(running: Running, service: Service): Promise<void> {
   process.on("SIGUSR1", () => running.reopenLogs());
   process.on("SIGUSR2", () => {
     if (service.succession) service.succession.upgrade().catch(() => {});
-    else running.log.warn("process", "SIGUSR2: there is no configuration file that a successor could be started with");
+    else
+      running.log("warn", "process", "SIGUSR2: there is no configuration file that a successor could be started with");
   });
   return new Promise((resolve, reject) => {
     let stopping = false;
@@ -61,7 +64,8 @@ function obeySignals(running: Running, service: Service): Promise<void> {
     process.on("SIGQUIT", (signal) => {
       const { predecessor, succession } = service;
       const isLate = predecessor && !predecessor.quitting && performance.now() - sinceMs < upgradeQuitDeafMs;
-      if (isLate) running.log.info("process", `SIGQUIT was meant for process ${predecessor.pid}: it has gone already`);
+      if (isLate)
+        running.log("info", "process", `SIGQUIT was meant for process ${predecessor.pid}: it has gone already`);
       else if (succession && !stopping) succession.quit().catch(reject);
       else stop(signal);
     });
@@ -75,26 +79,4 @@ async function reload(running: Running, service: Service): Promise<void> {
   } finally {
     service.notifier.ready(statusOf(running));
   }
-}
-
-const faults = new Set<string>();
-/** Where faults go: the log, as soon as there is one. */
-let report = (text: string) => console.error(`aralez: ${text}`);
-
-/**
- * A fault that nobody caught belongs to one request or one timer; all other connections of this process are fine.
- * Ending them because of it would turn one bad request into an outage, so it is reported and the proxy goes on.
- */
-function surviveFaults(): void {
-  process.on("uncaughtException", reportFault);
-  process.on("unhandledRejection", reportFault);
-}
-
-/** Once per distinct message: a fault that every request meets must not fill the disk. */
-function reportFault(error: unknown): void {
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  if (faults.has(message) || faults.size >= distinctFaultsMax) return;
-  faults.add(message);
-  const stack = error instanceof Error ? (error.stack ?? message) : message;
-  report(`a fault in the proxy itself (it goes on; the same one is not shown again): ${stack}`);
 }

@@ -246,7 +246,10 @@ export const settingKeys = {
     doc: "Who may read /metrics and /status without the key: nobody, programs on this machine, everybody.",
     reloads,
   }),
-  threads: key("M", threads, { default: "1", doc: "Worker processes; auto = cores.", later }),
+  threads: key("M", threads, {
+    default: "1",
+    doc: "Worker processes; auto = cores. With 1 one process does everything.",
+  }),
   daemon: key("M", flag, { default: "false", doc: "Run in the background; the caller ends when it serves." }),
   daemon_ready_timeout_seconds: key("M", seconds(1), {
     default: "600",

@@ -2,20 +2,17 @@
  * Reload: the one door through which rules come in: read, parse, check, compile, publish. A failure at any step changes
  * nothing, and is told once.
  */
-import { readFileSync } from "node:fs";
 import type { Problem } from "../config/problem.ts";
 import type { SourceText } from "../config/read-text.ts";
 import { fileProblem } from "../config/report.ts";
 import type { Settings } from "../config/settings.ts";
-import { trustKey } from "../data/forward/trust.ts";
-import { GuardState } from "../data/guards/state.ts";
-import type { Plane } from "../data/plane.ts";
-import { compile, type CompileContext, type Compiled, type HealthTarget } from "../data/routing/compile.ts";
+import type { Compiled } from "../data/routing/compile.ts";
 import { readRuleFiles } from "../data/routing/load-rules.ts";
 import type { Rules } from "../data/routing/rules.ts";
-import { Ledger } from "../data/upstream/ledger.ts";
-import { summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limits.ts";
+import { summaryMembersMax, summaryWaitMs } from "../lib/limits.ts";
 import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
+import { compileOn } from "./compile-on.ts";
+import type { Fleet } from "./fleet.ts";
 import { HealthMonitor } from "./health/monitor.ts";
 import { History, type Origin } from "./history.ts";
 import { ReloadCounts } from "./metrics/reload-counts.ts";
@@ -63,7 +60,7 @@ export interface LastLoad {
 }
 
 export interface ReloaderOptions {
-  readonly plane: Plane;
+  readonly fleet: Fleet;
   settings(): Settings;
   readonly env: Record<string, string | undefined>;
   /** folder of main.yaml */
@@ -86,32 +83,10 @@ export interface ReloaderOptions {
   listeners(): string;
 }
 
-/** What the settings contribute to a table. */
-export function compileSettings(
-  settings: Settings,
-  stickyKey: Uint8Array,
-): Omit<CompileContext, "ledger" | "guardState" | "forwarder" | "version" | "warn" | "readCa"> {
-  const { proxy_address_tls: tls } = settings;
-  return {
-    healthMethod: settings.hc_method,
-    healthIntervalSeconds: settings.hc_interval,
-    tlsPort: tls && "port" in tls ? () => tls.port : undefined,
-    tlsHigh: settings.proxy_tls_grade === "high",
-    adminAddresses: [settings.config_address, ...(settings.config_tls_address ? [settings.config_tls_address] : [])],
-    caFile: settings.ca_file,
-    clientCa: settings.client_ca,
-    clientAuth: settings.client_auth ?? "require",
-    clientCertificates: !tls || settings.listener_engine !== "bun",
-    stickyKey,
-    masterKey: settings.master_key,
-  };
-}
-
 export class Reloader {
   readonly monitor: HealthMonitor;
   readonly counts = new ReloadCounts();
   readonly #options: ReloaderOptions;
-  readonly #detections = new Map<string, () => void>();
   #outline: Outline = emptyOutline;
   readonly #history = new History();
   #rules: Rules | undefined;
@@ -122,17 +97,18 @@ export class Reloader {
   #pushed: RuleSources | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #summaries = 0;
-  #tidying: NodeJS.Timeout | undefined;
 
   constructor(options: ReloaderOptions) {
     this.#options = options;
-    const { ledger } = options.plane;
+    const { fleet } = options;
     this.monitor = new HealthMonitor({
-      onFact: (fact) => void ledger.apply(fact, performance.now()),
-      onDetected: (name, wire) => {
-        if (wire) ledger.detected(name, wire);
-        this.#detections.get(name)?.();
-        this.#detections.delete(name);
+      onFact(fact) {
+        fleet.plane.ledger.apply(fact, performance.now());
+        fleet.fact(fact);
+      },
+      onDetected(name, wire) {
+        fleet.publisher.detected(name, wire);
+        fleet.detected(name, wire);
       },
       log: (level, text) => options.log(level, "health", text),
     });
@@ -232,7 +208,7 @@ export class Reloader {
   }
 
   async #apply(sources: RuleSources, origin: Origin, dryRun = false): Promise<Applied | Refused> {
-    const { settings, env, folder, log, stickySecondsLegacy } = this.#options;
+    const { settings, env, folder, log, stickySecondsLegacy, fleet } = this.#options;
     const given = { settings: settings(), folder, env, stickySecondsLegacy };
     const { rules, problems } = await parseRules(sources, given, origin !== "files");
     if (!rules) return { kind: "refused", problems };
@@ -241,8 +217,9 @@ export class Reloader {
     let compiled: Compiled;
     try {
       compiled = this.#compile(rules, version, remarks, dryRun);
+      if (!dryRun) await fleet.prepare({ rules, version });
     } catch (error) {
-      // A folder or CA file went away between the check and now.
+      // A folder or CA file went away between the check and now, or a worker cannot take the rules.
       return { kind: "refused", problems: [fileProblem(sources.main.file, (error as Error).message)] };
     }
     const after = outline(rules);
@@ -263,80 +240,33 @@ export class Reloader {
     this.#outline = after;
     this.#rules = rules;
     this.#history.add({ version, origin, timeMs: Date.now(), changes: applied.changes, sources });
-    this.#publish(compiled.table, compiled.targets);
+    fleet.publisher.publish(compiled);
+    fleet.commit();
+    this.monitor.follow([...compiled.targets]);
+    this.#options.published?.();
     void this.#summarise(version, applied.changes);
     return applied;
   }
 
   /** @param dryRun leaves no trace in what outlives tables */
   #compile(rules: Rules, version: string, remarks: string[], dryRun: boolean): Compiled {
-    const { settings, plane, stickyKey, log } = this.#options;
-    const files = new Map<string, string>();
-    let compiling = true;
-    const compiled = compile(rules, {
-      ...compileSettings(settings(), stickyKey),
-      ...this.#tls(),
-      readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
-      ledger: dryRun ? new Ledger() : plane.ledger,
-      guardState: dryRun ? new GuardState() : plane.guardState,
-      forwarder: () => plane.options.forwarder,
-      version,
-      // Guards have more to say while they are at work.
-      warn: (remark) => (compiling ? void remarks.push(remark) : log("warn", "config", remark)),
+    const { settings, fleet, stickyKey, log, tlsPort, clientCertificates } = this.#options;
+    return compileOn(fleet.plane, rules, version, {
+      settings: settings(),
+      stickyKey,
+      tlsPort,
+      clientCertificates,
+      remark: (text) => void remarks.push(text),
+      warn: (text) => log("warn", "config", text),
+      dryRun,
     });
-    compiling = false;
-    return compiled;
-  }
-
-  /** What the settings say of the TLS port, as it turned out. */
-  #tls(): Pick<CompileContext, "tlsPort" | "clientCertificates"> {
-    const { tlsPort: written, clientCertificates } = compileSettings(this.#options.settings(), this.#options.stickyKey);
-    return {
-      tlsPort: written && (() => this.#options.tlsPort() ?? written()),
-      clientCertificates: clientCertificates && this.#options.clientCertificates(),
-    };
-  }
-
-  #publish(table: Plane["table"], targets: readonly HealthTarget[]): void {
-    const { plane } = this.#options;
-    const { ledger } = plane;
-    for (const { address, probe } of targets) {
-      const endpoint = ledger.endpoint(address);
-      if (probe.protocol !== "auto" || endpoint.wire !== undefined || endpoint.detecting) continue;
-      endpoint.detecting = new Promise<void>((resolve) => {
-        this.#detections.set(endpoint.name, () => {
-          endpoint.detecting = undefined;
-          resolve();
-        });
-      });
-    }
-    plane.metrics.follow(table);
-    plane.table = table;
-    const members = table.routes.flatMap((route) => route.pool?.members ?? []);
-    ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
-    const ofGuards = table.routes.flatMap((route) => route.guards.flatMap(({ trust }) => trust ?? []));
-    const trusts = [...table.routes.map((route) => route.trust), ...ofGuards];
-    plane.options.tunnels.sweep(new Set(trusts.map(trustKey)));
-    this.monitor.follow([...targets]);
-    this.#options.published?.();
-    this.#tidyUp();
-  }
-
-  /** What the old table held is garbage now; soon is better than late, at most once in a while and beside the loop. */
-  #tidyUp(): void {
-    if (this.#tidying) return;
-    this.#tidying = setTimeout(() => {
-      this.#tidying = undefined;
-      Bun.gc(false);
-    }, tidyAfterReloadMs);
-    this.#tidying.unref();
   }
 
   /** One summary per load, as soon as the first verdicts are in. A later load's summary replaces one still waiting. */
   async #summarise(version: string, changes: string): Promise<void> {
     const turn = ++this.#summaries;
-    const { plane, log, listeners } = this.#options;
-    const { table } = plane;
+    const { fleet, log, listeners } = this.#options;
+    const { table } = fleet.plane;
     await this.#options.listening;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const enough = new Promise<void>((resolve) => (timer = setTimeout(resolve, summaryWaitMs)));

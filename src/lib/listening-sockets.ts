@@ -3,7 +3,7 @@
  * one port gets new connections, and that one takes no more.
  */
 import { ptr } from "bun:ffi";
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { libc } from "./libc.ts";
 
 const SOL_SOCKET = 1;
@@ -84,6 +84,21 @@ export function waitingConnections(fd: number): number {
   const length = new Uint32Array([info.length]);
   if (libc()?.getsockopt(fd, IPPROTO_TCP, TCP_INFO, ptr(info), ptr(length)) !== 0) return 0;
   return info.readUInt32LE(tcpiUnacked);
+}
+
+/** Whether anybody has a connection to a port of this machine, through whichever process. */
+export function hasConnections(port: number): boolean {
+  const established = new RegExp(
+    `^\\s*\\d+: [0-9A-F]+:${port.toString(16).toUpperCase().padStart(4, "0")} \\S+ 01 `,
+    "m",
+  );
+  return ["tcp", "tcp6"].some((table) => {
+    try {
+      return established.test(readFileSync(`/proc/net/${table}`, "latin1"));
+    } catch {
+      return false;
+    }
+  });
 }
 
 function run(fd: number, option: number, instructions: readonly Instruction[]): boolean {

@@ -2,7 +2,7 @@
 import { closeSync, openSync } from "node:fs";
 import { daemonReportBytesMax } from "../lib/limits.ts";
 import { libc } from "../lib/libc.ts";
-import { programWords } from "./program.ts";
+import { programOnDisk } from "./program.ts";
 
 /** In the environment of who is not to start a daemon: "1" = it is one, "0" = it succeeds a process in the foreground. */
 const mark = "ARALEZ_DAEMON";
@@ -24,7 +24,7 @@ export interface DaemonResult {
  */
 export async function startDaemon(args: readonly string[], waitMs: number): Promise<DaemonResult> {
   const told = Promise.withResolvers<"ready">();
-  const child = Bun.spawn([...programWords(), ...args], {
+  const child = Bun.spawn([...programOnDisk(), ...args], {
     // A session of its own: neither a terminal nor its signals.
     detached: true,
     env: { ...process.env, [mark]: "1" },

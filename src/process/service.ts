@@ -5,11 +5,11 @@ import type { Running } from "../control/control.ts";
 import { becomesDaemon, daemonReady, isDaemon } from "./daemon.ts";
 import { PidFile } from "./pid-file.ts";
 import { accountWanted, become } from "./privileges.ts";
-import { programWords } from "./program.ts";
+import { programOnDisk } from "./program.ts";
 import { runErrands } from "./root-errands.ts";
 import { Notifier, takeManager } from "./systemd.ts";
 import { channelName } from "./upgrade/channel.ts";
-import { Succession } from "./upgrade/succession.ts";
+import { Succession, toAll } from "./upgrade/succession.ts";
 import { Predecessor } from "./upgrade/successor.ts";
 
 export type Environment = Record<string, string | undefined>;
@@ -26,7 +26,7 @@ export class Service {
   readonly #inBackground: boolean;
   /** where and by which words this process was started */
   readonly #startedIn = process.cwd();
-  readonly #words = [...programWords(), ...process.argv.slice(2)];
+  readonly #words = [...programOnDisk(), ...process.argv.slice(2)];
 
   /**
    * Becomes the user of the configuration and opens what has to be opened before that.
@@ -72,11 +72,12 @@ export class Service {
 
   /** The proxy serves: whoever waits for that is told, a predecessor goes, and a successor may come. */
   async ready(running: Running): Promise<void> {
-    const ports = portsOf(running);
-    const tell = (level: "info" | "warn" | "error", text: string) => running.log[level]("process", text);
+    const tell = (level: "info" | "warn" | "error", text: string) => running.log(level, "process", text);
     for (const remark of this.remarks) tell("info", remark);
     if (this.predecessor) {
-      await this.predecessor.succeed(ports);
+      const shares = running.shares();
+      await this.predecessor.succeed(shares);
+      running.steer(toAll(shares.map(({ port }) => port)));
       await running.inherit();
       try {
         this.#takePidFile();
@@ -87,7 +88,7 @@ export class Service {
     if (this.mainFile !== undefined) {
       this.succession = new Succession({
         name: this.#channel(this.mainFile),
-        ports,
+        running,
         notifier: this.notifier,
         log: tell,
         spawn: () => this.#spawn(),
@@ -155,15 +156,6 @@ export class Service {
 /** @returns the line of `systemctl status` */
 export function statusOf(running: Running): string {
   return running.listeners.map(({ name, url }) => `${name} ${url}`).join(", ");
-}
-
-/** Of the proxy, not of the admin API, which cannot be shared: one answer is to come from one process. */
-function portsOf(running: Running): number[] {
-  return running.listeners.flatMap(({ name, url }) => {
-    if (name.startsWith("admin") || !/^https?:/.test(url)) return [];
-    const { port, protocol } = new URL(url);
-    return [port === "" ? (protocol === "https:" ? 443 : 80) : Number(port)];
-  });
 }
 
 function enter(folder: string): void {

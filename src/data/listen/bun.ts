@@ -1,9 +1,12 @@
 /** The listener engine `bun`: Bun.serve opens exchanges and writes replies. */
 import { normaliseIp, showListen } from "../../lib/address.ts";
 import { hasToken } from "../../lib/fields.ts";
+import { hasConnections } from "../../lib/listening-sockets.ts";
 import {
   collectedBodyBytesMax,
   collectedBodyWaitMs,
+  drainIdleMs,
+  drainLookMs,
   webSocketMessageBytesMax,
   webSocketQueueBytesMax,
 } from "../../lib/limits.ts";
@@ -102,6 +105,12 @@ export function listenBun(options: ListenerOptions, tls?: BunTls): BunListener {
         : `http${tls ? "s" : ""}://${showListen({ hostname: visible(address.hostname), port })}`,
     port,
     retire: () => void (draining = true),
+    // BUN(1.4.4): stop() resets idle kept connections, whose clients may be sending; remove when it does not.
+    async forewarn() {
+      draining = true;
+      const untilMs = performance.now() + drainIdleMs;
+      while (hasConnections(port) && performance.now() < untilMs) await Bun.sleep(drainLookMs);
+    },
     async drain() {
       draining = true;
       await server.stop();

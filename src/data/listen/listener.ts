@@ -32,6 +32,8 @@ export interface ListenerOptions {
 export interface Listener {
   readonly url: string;
   readonly port: number;
+  /** Before {@link drain}, where that would cut kept connections: their clients are told to come back on others. */
+  forewarn?(): Promise<void>;
   /** Stops accepting; open exchanges go on. Resolves when the last one ended. */
   drain(): Promise<void>;
   /** Cuts what is open. */

@@ -66,6 +66,12 @@ class BunTlsListener implements TlsListener {
 
   policiesChanged(): void {}
 
+  async forewarn(): Promise<void> {
+    this.#end();
+    await this.#swapping;
+    await this.#current.forewarn?.();
+  }
+
   async drain(): Promise<void> {
     this.#end();
     await this.#swapping;

@@ -1,14 +1,7 @@
 /** Pool: a route's members and the policy that picks one of the ready ones. */
 import type { Protocol } from "../../lib/address.ts";
 import type { Endpoint, Health, Wire } from "./endpoint.ts";
-
-/** What a route counts for itself; outlives tables. */
-export interface Turn {
-  /** of round robin */
-  next: number;
-  /** that have ended */
-  requests: number;
-}
+import type { Turn } from "./turn.ts";
 
 /** An endpoint as one route sees it. */
 export interface Member {
@@ -56,17 +49,21 @@ export class Pool {
   #next(nowMs: number, tried: readonly Member[], evenAside: boolean): Member | undefined {
     const ring = this.#ring;
     const { turn } = this;
-    // The counter outlives tables: this ring may be shorter than the one before.
-    let at = turn.next < ring.length ? turn.next : 0;
-    for (let i = 0; i < ring.length; i++) {
-      const member = ring[at]!;
-      if (++at === ring.length) at = 0;
-      const { health } = member;
-      if (!(evenAside ? health.state !== "down" : health.ready(nowMs)) || tried.includes(member)) continue;
-      turn.next = at;
-      return member;
+    for (;;) {
+      const from = turn.next;
+      // The counter outlives tables: this ring may be shorter than the one before.
+      let at = from < ring.length ? from : 0;
+      let found: Member | undefined;
+      for (let i = 0; i < ring.length && !found; i++) {
+        const member = ring[at]!;
+        if (++at === ring.length) at = 0;
+        const { health } = member;
+        if (!(evenAside ? health.state !== "down" : health.ready(nowMs)) || tried.includes(member)) continue;
+        found = member;
+      }
+      // If another worker has taken this turn, the next one is looked for.
+      if (!found || turn.advance(from, at)) return found;
     }
-    return undefined;
   }
 
   /** True when active checks hold every member for down. */

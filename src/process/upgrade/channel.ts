@@ -5,15 +5,10 @@
  */
 import { createHash } from "node:crypto";
 import { ptr } from "bun:ffi";
+import type { PortShare } from "../../data/listen/hand-over.ts";
 import { libc } from "../../lib/libc.ts";
 import { upgradeLineBytesMax } from "../../lib/limits.ts";
 import type { Manager } from "../systemd.ts";
-
-/** A port and how many sockets of one process listen on it. */
-export interface PortShare {
-  readonly port: number;
-  readonly sockets: number;
-}
 
 export type Message =
   // successor → predecessor

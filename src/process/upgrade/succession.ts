@@ -3,14 +3,15 @@
  * that is ready, sees to it that no new connection is lost between the two, and leaves.
  */
 import { upgradeAnswerWaitMs, upgradeLingerMs, upgradeQuitWaitMs, upgradeReadyWaitMs } from "../../lib/limits.ts";
+import type { PortShare, Steer } from "../../data/listen/hand-over.ts";
+import type { Running } from "../../control/control.ts";
 import type { Notifier } from "../systemd.ts";
-import { openChannel, type Channel, type Message, type PortShare } from "./channel.ts";
-import { becomeQuiet, give, hold, release } from "./ports.ts";
+import { openChannel, type Channel, type Message } from "./channel.ts";
 
 export interface SuccessionOptions {
   readonly name: string;
-  /** of the proxy's own listeners; the admin API's are not shared */
-  readonly ports: readonly number[];
+  /** the proxy that is to be succeeded */
+  readonly running: Pick<Running, "shares" | "steer">;
   readonly notifier: Notifier;
   log(level: "info" | "warn" | "error", text: string): void;
   /** Starts the successor. @returns the child */
@@ -122,14 +123,17 @@ export class Succession {
   }
 
   async #beSucceeded(channel: Channel, { pid, version }: Message & { kind: "take" }): Promise<void> {
-    const { log, ports, notifier } = this.options;
+    const { log, running, notifier } = this.options;
     const busy = this.#ending
       ? "it is stopping"
       : this.#successor !== undefined && `process ${this.#successor} is taking over`;
     if (busy) return channel.send({ kind: "refused", why: busy });
     this.#successor = pid;
     log("info", `process ${pid} (${version}) is taking over`);
-    hold(ports);
+    // Its sockets join ours one by one: what comes stays here until it is ready.
+    const ours = running.shares();
+    running.steer(ours.map(({ port, sockets }) => ({ port, first: 0, count: sockets })));
+    const ports = ours.map(({ port }) => port);
     channel.send({
       kind: "given",
       pid: process.pid,
@@ -138,21 +142,20 @@ export class Succession {
       quitting: this.#quitting || this.#child !== undefined,
     });
     const answer = await channel.next(upgradeReadyWaitMs);
-    if (answer?.kind === "ready") return this.#leave(channel, pid, answer.ports);
-    release(ports);
+    if (answer?.kind === "ready") return this.#leave(channel, pid, ours, answer.ports);
+    running.steer(toAll(ports));
     this.#successor = undefined;
     const why = answer?.kind === "failed" ? answer.why : "it ended before it was ready";
     log("error", `process ${pid} did not take over, this process goes on: ${why}`);
     this.#outcome?.(new Error(why));
   }
 
-  async #leave(channel: Channel, pid: number, theirs: readonly PortShare[]): Promise<void> {
-    const { log, ports, notifier, leave } = this.options;
+  async #leave(channel: Channel, pid: number, ours: readonly PortShare[], theirs: readonly PortShare[]): Promise<void> {
+    const { log, running, notifier, leave } = this.options;
     const beganMs = performance.now();
     this.#ending = true;
-    give(ports, theirs);
+    running.steer(pastOurs(ours, theirs));
     log("info", `process ${pid} is ready: it gets all new connections`);
-    await becomeQuiet(ports);
     const { promise: taken, resolve } = Promise.withResolvers<void>();
     const drained = leave(() => {
       this.close();
@@ -170,4 +173,17 @@ export class Succession {
     if (lingerMs > 0) await Bun.sleep(lingerMs);
     this.#ended.resolve("succeeded");
   }
+}
+
+/** Sockets stand in the order of their listen(): theirs come after all of ours. A port that they do not have keeps ours. */
+function pastOurs(ours: readonly PortShare[], theirs: readonly PortShare[]): Steer[] {
+  return ours.flatMap(({ port, sockets }) => {
+    const share = theirs.find((one) => one.port === port);
+    return share ? [{ port, first: sockets, count: share.sockets }] : [];
+  });
+}
+
+/** @returns that the kernel spreads new connections as it likes */
+export function toAll(ports: readonly number[]): Steer[] {
+  return ports.map((port) => ({ port, first: 0, count: 0 }));
 }

@@ -1,8 +1,8 @@
 /** The successor: takes over from a running process of the same configuration, or finds none. */
 import { upgradeAnswerWaitMs } from "../../lib/limits.ts";
+import type { PortShare } from "../../data/listen/hand-over.ts";
 import type { Manager } from "../systemd.ts";
 import { callChannel, type Channel } from "./channel.ts";
-import { release, sharesOf } from "./ports.ts";
 
 /** A running process that has agreed to be succeeded. */
 export class Predecessor {
@@ -35,14 +35,13 @@ export class Predecessor {
    * This process serves: waits until the other one accepts nothing more and has let go of what cannot be shared.
    * @param ports of this process's own listeners
    */
-  async succeed(ports: readonly number[]): Promise<void> {
-    this.channel.send({ kind: "ready", ports: sharesOf(ports) });
+  async succeed(ports: readonly PortShare[]): Promise<void> {
+    this.channel.send({ kind: "ready", ports });
     // Its end, however it comes about, is as good as its word.
     for (;;) {
       const message = await this.channel.next();
       if (message === undefined || message.kind === "gone") break;
     }
-    release(ports);
   }
 
   /** The pid file names this process, and it can be called in its turn. */
