@@ -42,15 +42,17 @@ async function upgradeBySignal(service: ServiceProcess): Promise<void> {
 }
 
 describe("under load of kept and new connections no request fails", () => {
-  for (const [name, upgrade] of [
-    ["kill -QUIT OLD, then aralez -u -d [27]", reloadAsTheOriginal],
-    ["aralez -u -d, then kill -QUIT OLD", upgradeAsTheManual],
-    ["aralez upgrade", upgradeByVerb],
-    ["SIGUSR2", upgradeBySignal],
+  for (const [name, upgrade, threads] of [
+    ["kill -QUIT OLD, then aralez -u -d [27]", reloadAsTheOriginal, 1],
+    ["aralez -u -d, then kill -QUIT OLD", upgradeAsTheManual, 1],
+    ["aralez upgrade", upgradeByVerb, 1],
+    ["SIGUSR2", upgradeBySignal, 1],
+    ["kill -QUIT OLD, then aralez -u -d, with three workers", reloadAsTheOriginal, 3],
+    ["aralez upgrade, with two workers", upgradeByVerb, 2],
   ] as const) {
     test(name, async () => {
       await using up = await startOrigin((_, response) => void response.end("ok"));
-      await using service = await startService(rules(up.address));
+      await using service = await startService(rules(up.address), { settings: `threads: ${threads}` });
       await using load = startLoad("http", service.port, "a.test", 8, 8);
       const pids = [service.pid()];
       for (let turn = 0; turn < 3; turn++) {

@@ -3,7 +3,7 @@
  * and new connections, HTTPS, HTTP/2, a WebSocket, a long download), and nobody notices. The whole of it: `ARALEZ_LONG=1`.
  */
 import { expect, test } from "bun:test";
-import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePort } from "../cli/program.ts";
 import { startLoad } from "../support/load-clients.ts";
@@ -12,7 +12,22 @@ import { until } from "../support/proxy.ts";
 import { isAlive, startService, type ServiceProcess } from "../support/service.ts";
 import { openTls, selfSigned, type Pem } from "../support/tls.ts";
 
-const wanted = long ? { reloads: 20, changes: 10, upgrades: 5 } : { reloads: 4, changes: 3, upgrades: 2 };
+const wanted = long
+  ? { reloads: 20, changes: 10, upgrades: 5, kills: 5 }
+  : { reloads: 4, changes: 3, upgrades: 2, kills: 2 };
+
+/** TLS engine and workers. */
+const setups = long
+  ? ([
+      ["socket", 1],
+      ["bun", 1],
+      ["socket", 2],
+      ["bun", 2],
+    ] as const)
+  : ([
+      ["socket", 1],
+      ["socket", 2],
+    ] as const);
 
 /** Answers, echoes, and sends a number every few milliseconds for as long as somebody reads. */
 function startOrigin() {
@@ -78,14 +93,14 @@ async function shown(port: number): Promise<string> {
 
 const pairs = [selfSigned("a.test"), selfSigned("a.test", "rsa"), selfSigned("a.test")];
 
-for (const engine of long ? (["socket", "bun"] as const) : (["socket"] as const)) {
-  test(`${wanted.reloads} reloads, ${wanted.changes} certificate changes and ${wanted.upgrades} upgrades under load fail no request (${engine})`, async () => {
+for (const [engine, threads] of setups) {
+  test(`${wanted.reloads} reloads, ${wanted.changes} certificate changes and ${wanted.upgrades} upgrades under load fail no request (${engine}, threads: ${threads})`, async () => {
     using origin = startOrigin();
     const tlsPort = freePort();
     const rules = (extra = "") =>
       `upstreams: { DEFAULT: { paths: { "/": { servers: ["127.0.0.1:${origin.port}"] } } }${extra} }\n`;
     await using service = await startService(rules(), {
-      settings: `listener_engine: ${engine}\nproxy_address_tls: 127.0.0.1:${tlsPort}\nproxy_configs: certs\ngraceful_shutdown_timeout_seconds: 5`,
+      settings: `listener_engine: ${engine}\nproxy_address_tls: 127.0.0.1:${tlsPort}\nproxy_configs: certs\ngraceful_shutdown_timeout_seconds: 5\nthreads: ${threads}`,
       prepare: (folder) => put(folder, pairs[0]!),
     });
     await using plain = startLoad("http", service.port, "a.test", 6, 4);
@@ -139,7 +154,7 @@ for (const engine of long ? (["socket", "bun"] as const) : (["socket"] as const)
 
     const outcome = { plain: await plain.end(), secure: await secure.end(), multiplexed: await multiplexed.end() };
     console.log(
-      `${engine}: ${wanted.reloads} reloads, ${wanted.changes} certificate changes, ${wanted.upgrades} upgrades: ` +
+      `${engine}, threads ${threads}: ${wanted.reloads} reloads, ${wanted.changes} certificate changes, ${wanted.upgrades} upgrades: ` +
         `${JSON.stringify(outcome)}, WebSocket ${socket.state.echoes} echoes, download ${download.state.numbers} lines`,
     );
     for (const { answered } of Object.values(outcome)) expect(answered).toBeGreaterThan(50);
@@ -147,7 +162,44 @@ for (const engine of long ? (["socket", "bun"] as const) : (["socket"] as const)
     if (engine === "socket") expect([outcome.secure.failures, outcome.multiplexed.failures]).toEqual([{}, {}]);
     expect(service.first.err).toBe("");
     expect(service.log()).not.toMatch(/ ERROR /);
+    if (threads > 1) await killWorkers(service, tlsPort);
   }, 600_000);
+}
+
+/** Only what was under way on a killed worker fails, at most one request of each client. */
+async function killWorkers(service: ServiceProcess, tlsPort: number): Promise<void> {
+  const clients = 6 + 4 + 3 + 3;
+  await using plain = startLoad("http", service.port, "a.test", 6, 4);
+  await using secure = startLoad("https", tlsPort, "a.test", 3, 3);
+  const supervisor = service.pid();
+  for (let i = 1; i <= wanted.kills; i++) {
+    const before = childrenOf(supervisor);
+    process.kill(before[i % before.length]!, "SIGKILL");
+    await until(() => {
+      const now = childrenOf(supervisor);
+      return now.length === before.length && now.some((pid) => !before.includes(pid));
+    }, `worker ${i} to be replaced`);
+    await until(
+      async () =>
+        (
+          (await (await fetch(`http://127.0.0.1:${service.adminPort}/status?all`)).text()).match(
+            /"state":\s*"serving"/g,
+          ) ?? []
+        ).length === before.length,
+      "all workers to serve",
+    );
+  }
+  const [one, two] = [await plain.end(), await secure.end()];
+  console.log(`${wanted.kills} workers killed: ${JSON.stringify({ plain: one, secure: two })}`);
+  const failed = [one, two].flatMap(({ failures }) => Object.values(failures)).reduce((sum, count) => sum + count, 0);
+  expect(failed).toBeLessThanOrEqual(wanted.kills * clients);
+  const causes = [one, two].flatMap(({ failures }) => Object.keys(failures));
+  for (const cause of causes) expect(cause).toMatch(/ECONNRESET|EPIPE|aborted|socket hang up/);
+}
+
+/** A supervisor has no other children than its workers. */
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
 }
 
 function put(folder: string, { cert, key }: Pem): void {
