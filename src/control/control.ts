@@ -31,6 +31,7 @@ import {
   type OpenTls,
   type TlsOpenOptions,
 } from "./engines.ts";
+import type { SourceState } from "./discovery/standing.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -50,6 +51,8 @@ export interface Running {
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
   /** SIGHUP: settings that can change, and all rules */
   reload(): Promise<ReloadResult>;
+  /** Consul and Kubernetes, as far as the rules select them */
+  sources(): readonly SourceState[];
   /** SIGUSR1 */
   reopenLogs(): void;
   /** Logs a fault of the proxy itself that nobody caught. */
@@ -113,6 +116,7 @@ export async function start(options: StartOptions): Promise<Running> {
     tlsPort: () => tls?.listener.port,
     clientCertificates: () => tls?.engine !== "bun",
     published: () => tls?.listener.policiesChanged(),
+    given: (pairs) => certificates?.give(pairs),
     listening: listening.promise,
     listeners: () => listeners.map(({ name, url }) => `${name} ${url}`).join(", "),
   });
@@ -135,6 +139,9 @@ export async function start(options: StartOptions): Promise<Running> {
     if (first.kind !== "applied")
       throw new StartError(first.kind === "refused" ? renderProblems(first.problems) : "no rules");
     for (const problem of [...options.problems, ...first.problems]) tellProblem(problem, tell);
+    // What sources have to say belongs to the first requests already.
+    await reloader.discovery.settled();
+    await reloader.refresh();
     listeners.push(
       listen("http", settings.proxy_address_http, {
         handle(exchange) {
@@ -152,6 +159,7 @@ export async function start(options: StartOptions): Promise<Running> {
         settings: () => settings,
         log: tell,
         onChange: (set) => tls?.listener.certificates(set),
+        given: reloader.discovery.pairs,
       });
       tls = await listenTls(settings.proxy_address_tls, {
         handle(exchange) {
@@ -220,6 +228,7 @@ export async function start(options: StartOptions): Promise<Running> {
       tellResult(result, tell);
       return result;
     },
+    sources: () => reloader.discovery.states,
     reopenLogs: () => sinks.reopen(),
     fault: (text) => log.error("proxy", text),
     stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {

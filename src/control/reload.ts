@@ -1,6 +1,6 @@
 /**
- * Reload: the one door through which rules come in: read, parse, check, compile, publish. A failure at any step changes
- * nothing, and is told once.
+ * Reload: the one door through which rules come in: read, parse, check, merge with what sources bring, compile, publish.
+ * A failure at any step changes nothing, and is told once.
  */
 import { readFileSync } from "node:fs";
 import type { Problem } from "../config/problem.ts";
@@ -9,8 +9,11 @@ import { trustKey } from "../data/forward/trust.ts";
 import type { Plane } from "../data/plane.ts";
 import { compile, type CompileContext, type Compiled, type HealthTarget } from "../data/routing/compile.ts";
 import { readRuleFiles } from "../data/routing/load-rules.ts";
-import { summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limits.ts";
+import type { Rules } from "../data/routing/rules.ts";
+import { discoverySummaryMs, summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limits.ts";
+import type { GivenPair } from "./certificates/store.ts";
 import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
+import { Discovery } from "./discovery/discovery.ts";
 import { HealthMonitor } from "./health/monitor.ts";
 import { parseRules, type RuleSources } from "./parse.ts";
 
@@ -41,6 +44,8 @@ export interface ReloaderOptions {
   clientCertificates(): boolean;
   /** a new table is in force */
   published?(): void;
+  /** the certificates that sources have brought */
+  given?(pairs: readonly GivenPair[]): void;
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
   /** the first summary waits for it */
   readonly listening: Promise<void>;
@@ -71,14 +76,21 @@ export function compileSettings(
 
 export class Reloader {
   readonly monitor: HealthMonitor;
+  readonly discovery: Discovery;
   readonly #options: ReloaderOptions;
   readonly #detections = new Map<string, () => void>();
+  /** of the last change that was told */
   #outline: Outline = emptyOutline;
+  /** the rules of the files, as applied last; sources are merged into them */
+  #rules: Rules | undefined;
+  /** with what sources brought */
+  #merged: Rules | undefined;
   /** the sources that were applied or refused last: the same text is not told twice */
   #lastSources = "";
   #queue: Promise<unknown> = Promise.resolve();
   #summaries = 0;
   #tidying: NodeJS.Timeout | undefined;
+  #telling: NodeJS.Timeout | undefined;
 
   constructor(options: ReloaderOptions) {
     this.#options = options;
@@ -92,6 +104,7 @@ export class Reloader {
       },
       log: (level, text) => options.log(level, "health", text),
     });
+    this.discovery = new Discovery({ env: options.env, log: options.log, onChange: () => this.refresh() });
   }
 
   /**
@@ -99,7 +112,16 @@ export class Reloader {
    * @param forced apply even if no byte has changed (SIGHUP: settings may have)
    */
   load(forced = false): Promise<ReloadResult> {
-    const run = this.#queue.then(() => this.#load(forced));
+    return this.#run(() => this.#load(forced));
+  }
+
+  /** Puts into force what sources have brought since; the files are not read again. */
+  refresh(): Promise<ReloadResult> {
+    return this.#run(() => this.#refresh());
+  }
+
+  #run(work: () => ReloadResult | Promise<ReloadResult>): Promise<ReloadResult> {
+    const run = this.#queue.then(work);
     this.#queue = run.catch(() => {});
     return run;
   }
@@ -111,11 +133,13 @@ export class Reloader {
   }
 
   stop(): void {
+    clearTimeout(this.#telling);
+    this.discovery.stop();
     this.monitor.stop();
   }
 
   async #load(forced: boolean): Promise<ReloadResult> {
-    const { settings, env, folder, log, text, stickySecondsLegacy } = this.#options;
+    const { settings, env, folder, text, stickySecondsLegacy } = this.#options;
     const read: RuleSources & { problems: Problem[] } = text
       ? { main: { file: text.name, text: text.text }, confd: [], problems: [] }
       : readRuleFiles(settings());
@@ -129,12 +153,50 @@ export class Reloader {
       { settings: settings(), folder, env, stickySecondsLegacy },
     );
     if (!rules) return { kind: "refused", problems };
-    const { plane, stickyKey } = this.#options;
-    const version = new Bun.CryptoHasher("sha256").update(JSON.stringify(rules)).digest("hex").slice(0, 12);
+    const before = this.#rules;
+    this.discovery.follow(rules);
+    const merged = this.discovery.merge(rules);
+    const version = versionOf(merged);
+    const compiled = this.#compile(merged, version, main.file);
+    if ("kind" in compiled) {
+      if (before) this.discovery.follow(before);
+      return compiled;
+    }
+    this.#rules = rules;
+    this.#merged = merged;
+    const after = outline(merged);
+    const changes = describeChanges(this.#outline, after);
+    this.#outline = after;
+    this.#publish(compiled.table, compiled.targets);
+    this.#options.given?.(this.discovery.pairs);
+    void this.#summarise(changes);
+    return { kind: "applied", version, changes, problems };
+  }
+
+  #refresh(): ReloadResult {
+    if (!this.#rules) return { kind: "same" };
+    const merged = this.discovery.merge(this.#rules);
+    const version = versionOf(merged);
+    // Certificates may change without a route.
+    this.#options.given?.(this.discovery.pairs);
+    if (version === this.#options.plane.table.version) return { kind: "same" };
+    const compiled = this.#compile(merged, version, "");
+    if ("kind" in compiled) {
+      for (const { message } of compiled.problems)
+        this.#options.log("error", "discovery", `${message}: what is in force stays`);
+      return compiled;
+    }
+    this.#merged = merged;
+    this.#publish(compiled.table, compiled.targets);
+    this.#summariseSoon();
+    return { kind: "applied", version, changes: "", problems: [] };
+  }
+
+  #compile(rules: Rules, version: string, file: string): Compiled | (ReloadResult & { kind: "refused" }) {
+    const { settings, log, plane, stickyKey } = this.#options;
     const files = new Map<string, string>();
-    let compiled: Compiled;
     try {
-      compiled = compile(rules, {
+      return compile(rules, {
         ...compileSettings(settings(), stickyKey),
         ...this.#tls(),
         readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
@@ -149,16 +211,9 @@ export class Reloader {
       const message = (error as Error).message;
       return {
         kind: "refused",
-        problems: [{ severity: "error", code: "file", file: main.file, line: 1, column: 1, path: "", message }],
+        problems: [{ severity: "error", code: "file", file, line: 1, column: 1, path: "", message }],
       };
     }
-    const { table, targets } = compiled;
-    const after = outline(rules);
-    const changes = describeChanges(this.#outline, after);
-    this.#outline = after;
-    this.#publish(table, targets);
-    void this.#summarise(version, changes);
-    return { kind: "applied", version, changes, problems };
   }
 
   /** What the settings say of the TLS port, as it turned out. */
@@ -204,16 +259,31 @@ export class Reloader {
     this.#tidying.unref();
   }
 
+  /** One summary for all that sources have changed in a while. */
+  #summariseSoon(): void {
+    this.#telling ??= setTimeout(() => {
+      this.#telling = undefined;
+      const after = outline(this.#merged!);
+      const changes = describeChanges(this.#outline, after);
+      this.#outline = after;
+      if (changes !== "nothing") this.#tellSummary(changes);
+    }, discoverySummaryMs).unref();
+  }
+
   /** One summary per load, as soon as the first verdicts are in. A later load's summary replaces one still waiting. */
-  async #summarise(version: string, changes: string): Promise<void> {
+  async #summarise(changes: string): Promise<void> {
     const turn = ++this.#summaries;
-    const { plane, log, listeners } = this.#options;
-    const { table } = plane;
     await this.#options.listening;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const enough = new Promise<void>((resolve) => (timer = setTimeout(resolve, summaryWaitMs)));
     await Promise.race([this.monitor.settled(), enough]);
     clearTimeout(timer);
+    if (turn === this.#summaries) this.#tellSummary(changes);
+  }
+
+  #tellSummary(changes: string): void {
+    const { plane, log, listeners } = this.#options;
+    const { table } = plane;
     const down = new Map<string, string>();
     let members = 0;
     for (const route of table.routes) {
@@ -226,11 +296,14 @@ export class Reloader {
     const shown = [...down].slice(0, summaryMembersMax).map(([name, cause]) => `${name} ${cause}`);
     const rest = down.size > shown.length ? `; and ${down.size - shown.length} more` : "";
     const state = down.size === 0 ? "all servers up or not checked" : `down: ${shown.join("; ")}${rest}`;
-    if (turn !== this.#summaries) return;
     log(
       "info",
       "rules",
-      `version ${version} in force: ${listeners()}, ${plural(hosts, "host")}, ${plural(table.routes.length, "route")}, ${plural(members, "member")}, ${state}; changed: ${changes}`,
+      `version ${table.version} in force: ${listeners()}, ${plural(hosts, "host")}, ${plural(table.routes.length, "route")}, ${plural(members, "member")}, ${state}; changed: ${changes}`,
     );
   }
+}
+
+function versionOf(rules: Rules): string {
+  return new Bun.CryptoHasher("sha256").update(JSON.stringify(rules)).digest("hex").slice(0, 12);
 }
