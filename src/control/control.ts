@@ -53,6 +53,8 @@ export interface Running {
   reload(): Promise<ReloadResult>;
   /** Consul and Kubernetes, as far as the rules select them */
   sources(): readonly SourceState[];
+  /** sets of rules that went into force since the start */
+  readonly versions: number;
   /** SIGUSR1 */
   reopenLogs(): void;
   /** Logs a fault of the proxy itself that nobody caught. */
@@ -227,6 +229,9 @@ export async function start(options: StartOptions): Promise<Running> {
       const result = await reloader.load(true);
       tellResult(result, tell);
       return result;
+    },
+    get versions() {
+      return reloader.versions;
     },
     sources: () => reloader.discovery.states,
     reopenLogs: () => sinks.reopen(),

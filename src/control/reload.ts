@@ -77,10 +77,14 @@ export function compileSettings(
 export class Reloader {
   readonly monitor: HealthMonitor;
   readonly discovery: Discovery;
+  /** sets of rules that went into force since the start */
+  versions = 0;
   readonly #options: ReloaderOptions;
   readonly #detections = new Map<string, () => void>();
-  /** of the last change that was told */
-  #outline: Outline = emptyOutline;
+  /** of the last load */
+  #loaded: Outline = emptyOutline;
+  /** of the last summary */
+  #told: Outline = emptyOutline;
   /** the rules of the files, as applied last; sources are merged into them */
   #rules: Rules | undefined;
   /** with what sources brought */
@@ -165,11 +169,11 @@ export class Reloader {
     this.#rules = rules;
     this.#merged = merged;
     const after = outline(merged);
-    const changes = describeChanges(this.#outline, after);
-    this.#outline = after;
+    const changes = describeChanges(this.#loaded, after);
+    this.#loaded = after;
     this.#publish(compiled.table, compiled.targets);
     this.#options.given?.(this.discovery.pairs);
-    void this.#summarise(changes);
+    void this.#summarise();
     return { kind: "applied", version, changes, problems };
   }
 
@@ -239,6 +243,7 @@ export class Reloader {
       });
     }
     plane.table = table;
+    this.versions++;
     const members = table.routes.flatMap((route) => route.pool?.members ?? []);
     ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
     const ofGuards = table.routes.flatMap((route) => route.guards.flatMap(({ trust }) => trust ?? []));
@@ -263,25 +268,27 @@ export class Reloader {
   #summariseSoon(): void {
     this.#telling ??= setTimeout(() => {
       this.#telling = undefined;
-      const after = outline(this.#merged!);
-      const changes = describeChanges(this.#outline, after);
-      this.#outline = after;
-      if (changes !== "nothing") this.#tellSummary(changes);
+      this.#tellSummary(false);
     }, discoverySummaryMs).unref();
   }
 
   /** One summary per load, as soon as the first verdicts are in. A later load's summary replaces one still waiting. */
-  async #summarise(changes: string): Promise<void> {
+  async #summarise(): Promise<void> {
     const turn = ++this.#summaries;
     await this.#options.listening;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const enough = new Promise<void>((resolve) => (timer = setTimeout(resolve, summaryWaitMs)));
     await Promise.race([this.monitor.settled(), enough]);
     clearTimeout(timer);
-    if (turn === this.#summaries) this.#tellSummary(changes);
+    if (turn === this.#summaries) this.#tellSummary(true);
   }
 
-  #tellSummary(changes: string): void {
+  /** @param unchanged told even if nothing has changed */
+  #tellSummary(unchanged: boolean): void {
+    const after = outline(this.#merged!);
+    const changes = describeChanges(this.#told, after);
+    this.#told = after;
+    if (changes === "nothing" && !unchanged) return;
     const { plane, log, listeners } = this.#options;
     const { table } = plane;
     const down = new Map<string, string>();
