@@ -35,6 +35,18 @@ export const verbs = {
     flags: { conf, json: { type: "boolean", doc: "as JSON" } },
     load: () => import("./cli/certs.ts"),
   },
+  explain: {
+    doc: "tell what would become of a request: route, limits, authorization, headers, and which servers are up",
+    operand: { name: "[METHOD] URL", required: true, most: 2 },
+    flags: {
+      conf,
+      header: { type: "string", short: "H", multiple: true, value: "LINE", doc: '"Name: value"; may be repeated' },
+      client: { type: "string", value: "IP", doc: "the client's address (default: 127.0.0.1)" },
+      "no-check": { type: "boolean", doc: "do not ask the servers whether they are up" },
+      json: { type: "boolean", doc: "as JSON" },
+    },
+    load: () => import("./cli/explain.ts"),
+  },
   init: {
     doc: "write a commented, working configuration into a folder",
     operand: { name: "DIR", required: true },

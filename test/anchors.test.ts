@@ -21,6 +21,7 @@ const points = [
   "17",
   "19",
   "20",
+  "25",
   "30",
 ];
 const findings = [
@@ -47,6 +48,7 @@ const findings = [
   "B19",
   "B20",
   "B22",
+  "B23",
 ];
 
 const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]

@@ -57,7 +57,7 @@ export function readArguments(args: readonly string[], verbs: Verbs, env: Enviro
     else flags[token.name] = value;
   }
   const operand = flags.help ? operands[0] : operandOf(operands, name, verb, verbs);
-  return { name, verb, call: { flags, operand, verbs, env } };
+  return { name, verb, call: { flags, operand, operands, verbs, env } };
 }
 
 interface OptionToken {
@@ -79,7 +79,7 @@ function valueOf({ rawName, value, inlineValue }: OptionToken, flag: Flag, verb:
 
 function operandOf(found: string[], name: string, verb: Verb, verbs: Verbs): string | undefined {
   const { operand } = verb;
-  const surplus = found[operand ? 1 : 0];
+  const surplus = found[operand ? (operand.most ?? 1) : 0];
   if (surplus !== undefined) {
     if (name === "" && Object.hasOwn(verbs, surplus))
       throw new UsageError(`the verb comes first: aralez ${surplus} …`, surplus);

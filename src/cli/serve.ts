@@ -1,6 +1,7 @@
 /** Runs a proxy until a signal ends it. */
 import { start, StartError, type Running, type StartOptions } from "../control/control.ts";
 import { distinctFaultsMax } from "../lib/limits.ts";
+import { commit, version } from "./version.ts";
 
 /**
  * @param ready called once it listens
@@ -10,7 +11,7 @@ export async function serve(options: StartOptions, ready?: (running: Running) =>
   surviveFaults();
   let running: Running;
   try {
-    running = await start(options);
+    running = await start({ ...options, build: { version, commit } });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     console.error(error.message);

@@ -16,6 +16,8 @@ export interface Flag {
 export interface Operand {
   readonly name: string;
   readonly required: boolean;
+  /** how many of them there may be; 1 where it does not say */
+  readonly most?: number;
   /** the only values allowed */
   readonly words?: readonly string[];
 }
@@ -33,7 +35,9 @@ export type Verbs = Readonly<Record<string, Verb>>;
 
 export interface Call {
   readonly flags: Readonly<Record<string, string | boolean | string[] | undefined>>;
+  /** the first of {@link operands} */
   readonly operand: string | undefined;
+  readonly operands: readonly string[];
   readonly verbs: Verbs;
   readonly env: Environment;
 }

@@ -202,7 +202,7 @@ export const settingKeys = {
     doc: "Requests per client connection. 0 = no limit. Socket engine.",
     reloads,
   }),
-  http2: key("M", flag, { default: "true", doc: "HTTP/2 by ALPN and by prior knowledge." }),
+  http2: key("M", flag, { default: "true", doc: "HTTP/2 by ALPN, and by prior knowledge on the plain port." }),
   http3: key("M", flag, { default: "false", doc: "QUIC, experimental, needs `threads: 1`." }),
   proxy_configs: key("M", fileName, {
     default: "",

@@ -4,6 +4,9 @@ import { dirname } from "node:path";
 import { renderProblem, renderProblems, type Problem } from "../config/problem.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/settings.ts";
+import { withHint } from "../data/close.ts";
+import { explain, type Explanation } from "../data/explain/explain.ts";
+import type { Question } from "../data/explain/question.ts";
 import { openFileTree } from "../data/forward/files.ts";
 import { tellWatchers } from "../data/guards/guard.ts";
 import { handle } from "../data/handle.ts";
@@ -11,6 +14,7 @@ import type { Listener, ListenerOptions } from "../data/listen/listener.ts";
 import { handleFiles } from "../data/listen/files.ts";
 import { AccessLog } from "../data/observe/access-log.ts";
 import { recordOf } from "../data/observe/record.ts";
+import type { RouteCounters } from "../data/observe/route-counters.ts";
 import type { Refusals } from "../data/observe/refusals.ts";
 import type { Exchange } from "../data/exchange.ts";
 import { Plane, type Ending, type PlaneOptions } from "../data/plane.ts";
@@ -32,6 +36,7 @@ import {
   type TlsOpenOptions,
 } from "./engines.ts";
 import type { SourceState } from "./discovery/standing.ts";
+import { renderMetrics, type Build, type MetricSources } from "./metrics/page.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -45,6 +50,8 @@ export interface StartOptions {
   /** absolute; SIGHUP reads it again. Absent when there is none (demo, `proxy`) */
   readonly mainFile?: string;
   readonly env: Record<string, string | undefined>;
+  /** which program this is, for the metrics */
+  readonly build?: Build;
 }
 
 export interface Running {
@@ -57,6 +64,10 @@ export interface Running {
   readonly versions: number;
   /** SIGUSR1 */
   reopenLogs(): void;
+  /** What a scrape gets, in the text format of Prometheus. */
+  metrics(): Promise<string>;
+  /** What would become of a request now. */
+  explain(question: Question): Promise<Explanation>;
   /** Logs a fault of the proxy itself that nobody caught. */
   fault(text: string): void;
   /**
@@ -84,16 +95,16 @@ export async function start(options: StartOptions): Promise<Running> {
     trustedProxies: new AddressSet(settings.trusted_proxies),
     loopMark,
     retryAfterSeconds: Math.max(1, Math.ceil(settings.hc_interval)),
+    mainFile: options.mainFile,
     log: tell,
     ended,
   });
-  const ended = (exchange: Exchange, ending: Ending) => {
+  const ended = (exchange: Exchange, ending: Ending, unrouted?: RouteCounters) => {
+    plane.metrics.ended(exchange, ending, unrouted);
     tellWatchers(exchange, ending);
     if (ending.failure) {
-      log.warn(
-        "answer",
-        `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`,
-      );
+      const text = `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`;
+      log.warn("answer", ending.cut ? text : withHint(plane, exchange, ending.status, text));
     }
     if (access.wants(ending.status, ending.cut)) access.write(recordOf(exchange, ending));
   };
@@ -186,7 +197,7 @@ export async function start(options: StartOptions): Promise<Running> {
             open++;
             handleFiles(tree, exchange, tell);
           },
-          ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
+          ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending, plane.metrics.files)),
           settings: () => settings,
           refusals: plane.refusals,
           log,
@@ -204,6 +215,16 @@ export async function start(options: StartOptions): Promise<Running> {
     throw error instanceof StartError ? error : new StartError((error as Error).message);
   }
 
+  const sources: MetricSources = {
+    plane,
+    reloads: reloader.counts,
+    build: options.build ?? { version: "unknown", commit: "unknown" },
+    certificates: () => certificates?.set,
+    inFlight: () => open,
+    listeners: () => listeners.map(({ name, listener }) => ({ name, open: listener.open })),
+    logLinesLost: () => sinks.lost,
+    providers: () => reloader.discovery.states,
+  };
   listening.resolve();
   let stopping: Promise<void> | undefined;
   return {
@@ -235,6 +256,8 @@ export async function start(options: StartOptions): Promise<Running> {
     },
     sources: () => reloader.discovery.states,
     reopenLogs: () => sinks.reopen(),
+    metrics: () => renderMetrics(sources),
+    explain: (question) => explain(plane, question),
     fault: (text) => log.error("proxy", text),
     stop(deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) {
       return (stopping ??= shutDown({

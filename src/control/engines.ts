@@ -2,18 +2,20 @@
 import type { Settings } from "../config/settings.ts";
 import type { Forwarder } from "../data/forward/forwarder.ts";
 import { FetchForwarder } from "../data/forward/http.ts";
+import { Http2Forwarder } from "../data/forward/http2-pool.ts";
 import { SocketForwarder } from "../data/forward/socket.ts";
 import { listenBun } from "../data/listen/bun.ts";
 import type { Listener, ListenerOptions, TlsListener } from "../data/listen/listener.ts";
 import { listenSocket, type SocketListenerOptions } from "../data/listen/socket.ts";
 import { listenBunTls } from "../data/listen/tls-bun.ts";
-import { http1, listenTls } from "../data/listen/tls.ts";
+import { http1, http2 as h2, listenTls } from "../data/listen/tls.ts";
 import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import type { ClientPolicy } from "../data/tls/client-policy.ts";
 import { tlsHooksPresent } from "../data/tls/hooks.ts";
 import { descriptorsMax } from "../lib/descriptors.ts";
 import type { Refusals } from "../data/observe/refusals.ts";
 import type { PlaneOptions } from "../data/plane.ts";
+import { selfSigned } from "./certificates/self-signed.ts";
 
 /** Where no number is set, clients and upstreams share 90 % of the files this process may open (contract, section 14). */
 const half = Math.max(1, Math.floor((descriptorsMax() * 0.9) / 2));
@@ -28,8 +30,25 @@ export interface Forwarders {
 export function openForwarders(settings: () => Settings, loopMark: string, log: PlaneOptions["log"]): Forwarders {
   const keepaliveSeconds = () => settings().upstream_keepalive_timeout;
   const byFetch = new FetchForwarder({ keepaliveSeconds, loopMark, log });
+  const byHttp2 = new Http2Forwarder({
+    loopMark,
+    keepaliveMs: () => settings().upstream_keepalive_timeout * 1000,
+    connectionsMax: () => settings().max_upstream_connections || half,
+    log,
+  });
   const tunnels = new SocketForwarder({
-    http2: byFetch,
+    // What reaches the tunnels reaches all.
+    http2: {
+      forward: (attempt) => byHttp2.forward(attempt),
+      sweep(inUse) {
+        byHttp2.sweep(inUse);
+        byFetch.sweep(inUse);
+      },
+      close() {
+        byHttp2.close();
+        byFetch.close();
+      },
+    },
     loopMark,
     idleMax: () => settings().upstream_keepalive_pool_size,
     keepaliveMs: () => settings().upstream_keepalive_timeout * 1000,
@@ -69,6 +88,7 @@ function socketOptions(
     ...options,
     timeouts: timeoutsOf(settings),
     headBytesMax: settings().max_header_bytes,
+    http2: settings().http2 ?? true,
     requestsMax: () => settings().keepalive_requests,
     connectionsMax: () => settings().max_connections || half,
     refusals,
@@ -103,11 +123,11 @@ export async function openTlsListener(
     throw new Error("`client_ca` needs `listener_engine: socket`: Bun.serve hides client certificates");
   // Bun.serve brings HTTP/2, which the socket engine does not speak yet.
   const engine = listener_engine === "socket" || asksClients ? "socket" : "bun";
-  if (engine === "socket" && (await tlsHooksPresent(certificates.pairs[certificates.defaultIndex]!))) {
+  if (engine === "socket" && (await tlsHooksPresent(selfSigned(["localhost"], Date.now())))) {
     if (listener_engine === "auto")
-      log("warn", "tls", "client_ca: the TLS port is served by the socket engine, which speaks HTTP/1.1 only so far");
+      log("warn", "tls", "client_ca: the TLS port is served by the socket engine: Bun.serve hides client certificates");
     if (http3) log("warn", "tls", "`http3` has no effect: only `listener_engine: bun` serves it");
-    const protocols = [http1];
+    const protocols = http2 ? [h2, http1] : [http1];
     const common = socketOptions(settings, given, refusals, log);
     return { engine, listener: listenTls({ ...common, certificates, policy, grade, protocols }) };
   }

@@ -15,6 +15,7 @@ import type { GivenPair } from "./certificates/store.ts";
 import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
 import { Discovery } from "./discovery/discovery.ts";
 import { HealthMonitor } from "./health/monitor.ts";
+import { ReloadCounts } from "./metrics/reload-counts.ts";
 import { parseRules, type RuleSources } from "./parse.ts";
 
 export type ReloadResult =
@@ -79,6 +80,7 @@ export class Reloader {
   readonly discovery: Discovery;
   /** sets of rules that went into force since the start */
   versions = 0;
+  readonly counts = new ReloadCounts();
   readonly #options: ReloaderOptions;
   readonly #detections = new Map<string, () => void>();
   /** of the last load */
@@ -116,7 +118,7 @@ export class Reloader {
    * @param forced apply even if no byte has changed (SIGHUP: settings may have)
    */
   load(forced = false): Promise<ReloadResult> {
-    return this.#run(() => this.#load(forced));
+    return this.#run(() => this.#counted(forced));
   }
 
   /** Puts into force what sources have brought since; the files are not read again. */
@@ -140,6 +142,16 @@ export class Reloader {
     clearTimeout(this.#telling);
     this.discovery.stop();
     this.monitor.stop();
+  }
+
+  async #counted(forced: boolean): Promise<ReloadResult> {
+    const beganMs = performance.now();
+    let result: ReloadResult | undefined;
+    try {
+      return (result = await this.#load(forced));
+    } finally {
+      this.counts.note(result?.kind, beganMs);
+    }
   }
 
   async #load(forced: boolean): Promise<ReloadResult> {
@@ -242,6 +254,7 @@ export class Reloader {
         });
       });
     }
+    plane.metrics.follow(table);
     plane.table = table;
     this.versions++;
     const members = table.routes.flatMap((route) => route.pool?.members ?? []);

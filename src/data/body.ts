@@ -20,6 +20,8 @@ export interface Body {
   readonly length: number;
   /** Its sender waits for a 100 before it sends anything (RFC 9110 10.1.1); starting it sends that. */
   readonly expectsContinue?: boolean;
+  /** {@link start} will come later: until then the source should not read ahead. */
+  hold?(): void;
   /** Begins to push into `sink`; called once. */
   start(sink: BodySink): void;
   /** Goes on after a `write` that returned false. */

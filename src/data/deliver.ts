@@ -95,10 +95,12 @@ class Delivery implements Attempt {
     // Whatever carries plain requests, a tunnel needs a connection of our own.
     const { forwarder, tunnels } = plane.options;
     (exchange.upgrade === undefined ? forwarder : tunnels).forward(this);
+    exchange.sentMs = performance.now();
   }
 
-  again(): boolean {
-    if (!mayReplay(this.exchange, this.#kept)) return false;
+  again(unseen = false): boolean {
+    const kept = this.#kept;
+    if (unseen ? kept && !kept.repeatable : !mayReplay(this.exchange, kept)) return false;
     this.#replayed = true;
     this.body = this.#kept?.attempt();
     return true;
@@ -116,6 +118,7 @@ class Delivery implements Attempt {
     const hsts = exchange.secure ? route.hsts : undefined;
     const fields = hsts === undefined ? this.#sticky : withHsts(answer, this.#sticky, hsts);
     exchange.reply({ passed: answer, status: answer.status, edits: route.responseEdits, fields });
+    this.plane.metrics.replied(exchange, nowMs);
   }
 
   failed(failure: Failure): void {
@@ -174,6 +177,7 @@ function limited(body: Body, { maxBodyBytes }: Route): Body {
 
 /** What a failure says about the member. */
 function settle(plane: Plane, member: Member, failure: Failure, nowMs: number): void {
+  member.endpoint.counters?.unanswered(failure);
   if (!failure.counts) return member.health.undecided();
   if (failure.reach === "nothing") member.endpoint.heardMs = -Infinity;
   if (member.health.failed(nowMs, failure.message)) {
@@ -188,7 +192,7 @@ function mayReplay(exchange: Exchange, body: KeptBody | undefined): boolean {
 }
 
 /** Our own answer after the last failure. What went wrong inside is for the log, never for the client. */
-function refusal(plane: Plane, exchange: Exchange, pool: Pool): Reply {
+export function refusal(plane: Plane, exchange: Exchange, pool: Pool): Reply {
   const { failure } = exchange;
   if (!failure) {
     const causes = pool.members.map((member) => `${member.endpoint.name} ${member.health.cause}`.trim()).join("; ");

@@ -103,6 +103,9 @@ export abstract class Exchange {
   failure: Failure | undefined;
   /** until the head of the upstream's answer; undefined without one */
   upstreamMs: number | undefined;
+  /** when it was handed to a forwarder, and when it was over, by performance.now(); 0 = not yet */
+  sentMs = 0;
+  endedMs = 0;
   /** bytes of the request body read so far */
   get bytesIn(): number {
     return 0;

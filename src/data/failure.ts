@@ -23,6 +23,8 @@ const codes = {
   body_cut: { status: 502, source: "upstream", reach: "final", counts: false },
   unsupported: { status: 502, source: "proxy", reach: "final", counts: false },
   upstream_busy: { status: 503, source: "proxy", reach: "nothing", counts: false },
+  refused_stream: { status: 502, source: "upstream", reach: "nothing", counts: false },
+  deadline_exceeded: { status: 504, source: "client", reach: "final", counts: false },
   client_gone: { status: 499, source: "client", reach: "final", counts: false },
   client_timeout: { status: 408, source: "client", reach: "final", counts: false },
   client_body_bad: { status: 400, source: "client", reach: "final", counts: false },

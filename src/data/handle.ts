@@ -3,7 +3,7 @@
  * knows which engine it was.
  */
 import { isIP } from "node:net";
-import { normaliseIp } from "../lib/address.ts";
+import { ipv4Number, normaliseIp } from "../lib/address.ts";
 import { hasToken } from "../lib/fields.ts";
 import { forwardedHopsMax, requestIdCharsMax } from "../lib/limits.ts";
 import { close } from "./close.ts";
@@ -50,8 +50,8 @@ function guard(plane: Plane, exchange: Exchange, route: Route, table: Table, fro
   deliver(plane, exchange, exchange.route!, table);
 }
 
-/** Who asks, and under which id. */
-function identify(plane: Plane, exchange: Exchange): void {
+/** Who asks, and under which id. Exported for `explain`, as is {@link arrive}. */
+export function identify(plane: Plane, exchange: Exchange): void {
   const sent = exchange.field("x-request-id");
   exchange.id =
     sent !== undefined && sent.length <= requestIdCharsMax && /^[\x21-\x7e]+$/.test(sent) ? sent : crypto.randomUUID();
@@ -74,16 +74,14 @@ function identify(plane: Plane, exchange: Exchange): void {
 
 /** One hop of X-Forwarded-For, without the port and brackets that some balancers write. @returns undefined for what is no address */
 function hopAddress(hop: string): string | undefined {
-  const plain = !hop.includes(":") && !hop.startsWith("[");
-  const bare = plain
-    ? hop
-    : hop.replace(/^\[([^\]]+)\](?::\d{1,5})?$/, "$1").replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1");
+  if (ipv4Number(hop) >= 0) return hop;
+  const bare = hop.replace(/^\[([^\]]+)\](?::\d{1,5})?$/, "$1").replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, "$1");
   const ip = normaliseIp(bare);
   return isIP(ip) === 0 ? undefined : ip;
 }
 
 /** Host and target checks, then the route. @returns the refusal; undefined when the exchange has its route */
-function arrive(table: Table, exchange: Exchange): Reply | undefined {
+export function arrive(table: Table, exchange: Exchange): Reply | undefined {
   const { method, authority, target } = exchange;
   if (method === "CONNECT" || method === "TRACE")
     return refuse(405, `the method ${method} is not served here`, [["Allow", allowedMethods]]);

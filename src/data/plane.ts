@@ -6,6 +6,8 @@ import type { Exchange } from "./exchange.ts";
 import type { Failure } from "./failure.ts";
 import { GuardState } from "./guards/state.ts";
 import type { Table } from "./routing/table.ts";
+import { Metrics } from "./observe/metrics.ts";
+import type { RouteCounters } from "./observe/route-counters.ts";
 import { Refusals } from "./observe/refusals.ts";
 import { Ledger } from "./upstream/ledger.ts";
 
@@ -17,6 +19,8 @@ export interface Ending {
   readonly cut: boolean;
   /** why it was cut, where that is known and not the client's doing */
   readonly failure?: Failure | undefined;
+  /** the status of a gRPC call, where it is known; its HTTP status is nearly always 200 */
+  readonly grpcStatus?: number | undefined;
 }
 
 export interface PlaneOptions {
@@ -28,9 +32,14 @@ export interface PlaneOptions {
   readonly loopMark: string;
   /** seconds for Retry-After when all members are down */
   readonly retryAfterSeconds: number;
+  /** main.yaml, as `aralez explain -c` finds it; absent where there is none */
+  readonly mainFile?: string | undefined;
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
-  /** called once per exchange, after its answer was written or cut */
-  ended(exchange: Exchange, ending: Ending): void;
+  /**
+   * Called once per exchange, after its answer was written or cut.
+   * @param unrouted where the metrics count it if it has no route
+   */
+  ended(exchange: Exchange, ending: Ending, unrouted?: RouteCounters): void;
 }
 
 export class Plane {
@@ -39,6 +48,7 @@ export class Plane {
   readonly guardState = new GuardState();
   /** clients that all listeners turned away */
   readonly refusals = new Refusals();
+  readonly metrics = new Metrics();
   /** read once per exchange: each sees one table for life */
   table: Table = {
     version: "",

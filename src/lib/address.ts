@@ -133,26 +133,63 @@ export function normaliseIp(ip: string): string {
 
 /** A set of client addresses: IPs and CIDR blocks, v4 and v6. */
 export class AddressSet {
-  #blocks: { bytes: Uint8Array; bits: number }[] = [];
+  /** IPv4 blocks: base and mask of each in turn */
+  readonly #v4: Int32Array;
+  readonly #v6: readonly { readonly bytes: Uint8Array; readonly bits: number }[];
 
   /** @param items already checked by {@link readClientAddress}. */
   constructor(items: readonly string[]) {
-    for (const item of items) for (const block of readClientAddress(item)) this.#blocks.push(block);
+    const blocks = items.flatMap(readClientAddress);
+    this.#v6 = blocks.filter(({ bytes }) => bytes.length === 16);
+    this.#v4 = Int32Array.from(
+      blocks
+        .filter(({ bytes }) => bytes.length === 4)
+        .flatMap(({ bytes: [a = 0, b = 0, c = 0, d = 0], bits }) => [
+          (a << 24) | (b << 16) | (c << 8) | d,
+          bits === 0 ? 0 : -1 << (32 - bits),
+        ]),
+    );
   }
 
   get empty(): boolean {
-    return this.#blocks.length === 0;
+    return this.#v4.length === 0 && this.#v6.length === 0;
   }
 
   /** @param ip a normalised IP; anything else (a unix peer: "") is never contained. */
   has(ip: string): boolean {
-    if (this.#blocks.length === 0) return false;
+    const number = ipv4Number(ip);
+    if (number >= 0) {
+      const blocks = this.#v4;
+      for (let i = 0; i < blocks.length; i += 2) if ((number & blocks[i + 1]!) === blocks[i]!) return true;
+      return false;
+    }
+    if (this.empty) return false;
     const bytes = ipBytes(ip);
     if (!bytes) return false;
-    return this.#blocks.some(
-      (block) => block.bytes.length === bytes.length && samePrefix(block.bytes, bytes, block.bits),
-    );
+    // One written as IPv6 that is an IPv4 address in truth.
+    if (bytes.length === 4) return this.has(bytes.join("."));
+    return this.#v6.some((block) => samePrefix(block.bytes, bytes, block.bits));
   }
+}
+
+/** The number that an IPv4 address is, or -1 for what is none: four decimal parts without leading zeros. */
+export function ipv4Number(text: string): number {
+  let number = 0;
+  let part = -1;
+  let dots = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 46) {
+      if (part < 0 || ++dots > 3) return -1;
+      number = number * 256 + part;
+      part = -1;
+      continue;
+    }
+    if (code < 48 || code > 57 || part === 0) return -1;
+    part = (part < 0 ? 0 : part * 10) + code - 48;
+    if (part > 255) return -1;
+  }
+  return dots === 3 && part >= 0 ? number * 256 + part : -1;
 }
 
 const addressWords: Record<string, string[]> = {

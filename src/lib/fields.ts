@@ -84,25 +84,31 @@ const neverTrailing: ReadonlySet<string> = new Set([
   "www-authenticate",
 ]);
 
-/** The trailers that may go on, as lines; "" when there are none. @param dropped further lower-case names, by the rules */
-export function trailerLines(
+/** The trailers that may go on. @param dropped further lower-case names, by the rules */
+export function passableTrailers(
   trailers: readonly (readonly [name: string, value: string])[] | undefined,
   dropped: ReadonlySet<string>,
-): string {
-  let text = "";
-  for (const [name, value] of trailers ?? []) {
+): readonly (readonly [name: string, value: string])[] {
+  return (trailers ?? []).filter(([name]) => {
     const lower = name.toLowerCase();
-    if (
+    return !(
       neverTrailing.has(lower) ||
       hopByHop.has(lower) ||
       dropped.has(lower) ||
       lower.startsWith("x-forwarded-") ||
       lower.startsWith("remote-") ||
       lower.includes("_")
-    )
-      continue;
-    text += `${name}: ${value}\r\n`;
-  }
+    );
+  });
+}
+
+/** The trailers that may go on, as lines; "" when there are none. @param dropped further lower-case names, by the rules */
+export function trailerLines(
+  trailers: readonly (readonly [name: string, value: string])[] | undefined,
+  dropped: ReadonlySet<string>,
+): string {
+  let text = "";
+  for (const [name, value] of passableTrailers(trailers, dropped)) text += `${name}: ${value}\r\n`;
   return text;
 }
 

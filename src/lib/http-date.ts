@@ -5,6 +5,19 @@ export function writeHttpDate(timeMs: number): string {
   return new Date(timeMs).toUTCString();
 }
 
+let nowText = "";
+let nowSecond = 0;
+
+/** The present time; the text is made once a second. */
+export function httpDateNow(): string {
+  const second = Math.floor(Date.now() / 1000);
+  if (second !== nowSecond) {
+    nowSecond = second;
+    nowText = writeHttpDate(second * 1000);
+  }
+  return nowText;
+}
+
 /**
  * Reads the three forms a recipient must know; anything else is to be ignored by the rules of conditional fields,
  * which is why `Date.parse`, which reads nearly everything, will not do.

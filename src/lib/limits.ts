@@ -179,6 +179,8 @@ export const upstreamSessionsMax = 1_024;
 export const tlsSwapOverlapMs = 200;
 /** Certificates on Bun.serve change at most this often: each change costs the clients their kept connections. */
 export const tlsSwapEveryMs = 500;
+/** A change that failed, for want of files perhaps, is tried again after this. */
+export const tlsSwapRetryMs = 5_000;
 /** Listeners of Bun.serve that drain at the same time; above it the oldest is cut. */
 export const tlsListenersOldMax = 8;
 /** A certificate or key file above this is refused: a chain of ten RSA-4096 certificates has 20 KiB. */
@@ -253,6 +255,18 @@ export const warningEveryMs = 60_000;
 export const maxForwardsMax = 2 ** 31 - 1;
 /** A client in the midst of a request's head when the proxy drains has so long for the rest; shutting down waits no longer. */
 export const drainHeadMs = 1_000;
+/** A URL and field lines that `explain` is asked about: what a request of that size could hold. */
+export const explainUrlCharsMax = 64 * KIB;
+export const explainFieldsMax = 1_000;
+/** The verb `explain` asks the members of one route whether they are up, and waits so long for their answers. */
+export const explainChecksWaitMs = 6_000;
+/** Characters of a target in the `aralez explain …` that ends a log line; a longer one is cut. */
+export const explainTargetCharsMax = 1_000;
+/** Routes and upstream addresses with counters of their own in the metrics; all further ones share one each. */
+export const metricRoutesMax = 1_000;
+export const metricEndpointsMax = 1_000;
+/** Values of the metrics written before the loop gets a turn: about a millisecond. */
+export const metricValuesPerTurn = 500;
 /** Chunks up to this size are joined with what came in the same read: a copy is cheaper than a write. */
 export const joinedChunkBytesMax = 4 * KIB;
 /** Pipelined requests of one connection answered before the loop looks after the others. */
@@ -322,3 +336,45 @@ export const kubernetesSelectorNamesMax = 100;
 export const kubernetesStatusMs = 30_000;
 /** A service account's token: those of large clusters have 2 KiB. */
 export const kubernetesTokenBytesMax = 64 * KIB;
+/** HTTP/2: streams that one client may have open; one counts until its exchange has ended, whoever reset it. */
+export const http2StreamsMax = 256;
+/** HTTP/2: bytes of one stream that may be on their way to us unread: 64 KiB cap an upload at 1 MB/s over 60 ms. */
+export const http2StreamWindow = 256 * KIB;
+/** … of all streams of one client together. */
+export const http2ClientWindow = 4 * MIB;
+/** … of one upstream connection: no bound worth the name, a slow client must not hold up the others' answers. */
+export const http2UpstreamWindow = 256 * MIB;
+/** HTTP/2: a field block in bytes and frames; endless CONTINUATION frames filled other servers' memory (VU#421644). */
+export const http2BlockBytesMax = 64 * KIB;
+export const http2BlockFramesMax = 32;
+/** HTTP/2: DATA frames that we send; more would make other streams wait, and is what every peer takes. */
+export const http2FrameBytes = 16 * KIB;
+/** HTTP/2: above so many bytes that a connection has not taken, the sources of its streams are paused. */
+export const http2OutputBytesMax = 256 * KIB;
+/** HTTP/2: output buffers kept for the next turn, over all connections. */
+export const http2BuffersKept = 64;
+/** HTTP/2: a window smaller than this (or half the peer's usual one) is waited for instead of sent into piecemeal. */
+export const http2SillyWindowBytes = 8 * KIB;
+/** … and for so long at most: a peer may be waiting for those very bytes (RFC 9293 3.8.6.2.1 has the same rule). */
+export const http2SillyWaitMs = 200;
+/** HTTP/2: what a peer may spend on frames that bring nothing forward: 200 resets at once, and so many a second. */
+export const http2TokensMax = 1_000;
+export const http2TokensPerSecond = 1_000;
+/** HTTP/2: pings and window updates that a peer's traffic may have earned it. */
+export const http2EarnedMax = 20_000;
+/** HTTP/2: streams that we have reset and whose late frames are put up with. */
+export const http2ResetsRemembered = 1_024;
+/** HTTP/2: after GOAWAY a client may have requests on their way for so long; a ping ends the wait sooner. */
+export const http2GoawayWaitMs = 1_000;
+/** HTTP/2: a connection with open streams is asked for a sign of life after so long a silence, … */
+export const http2PingAfterMs = 30_000;
+/** … and is dead without one after this time. */
+export const http2PingWaitMs = 15_000;
+/** HTTP/2: bytes that wait in streams, one way or the other, over all connections; above it one with more than … */
+export const http2QueuesBytesMax = 96 * MIB;
+/** … this share is closed (ENHANCE_YOUR_CALM). */
+export const http2QueueShareBytes = MIB;
+/** HTTP/2: frames that an upstream may send: fewer and larger than a client's, they are passed on as they come. */
+export const http2UpstreamFrameBytes = 64 * KIB;
+/** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
+export const http2UpstreamHeaderMs = 10_000;

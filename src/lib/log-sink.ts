@@ -12,6 +12,8 @@ export interface LogSinks {
   readonly log: LevelSinks;
   /** for the access log: the same place as information lines */
   readonly access: LineSink;
+  /** lines that never reached their place, since these sinks were opened */
+  readonly lost: number;
   /** SIGUSR1: files that were moved away are created anew */
   reopen(): void;
   /** At exit or in a crash: writes what waits, as far as it goes quickly. */
@@ -32,6 +34,9 @@ export function openLogSinks(logFile: LogFile | undefined, errorLog: LogFile | u
   return {
     log: { out, errors },
     access: out,
+    get lost() {
+      return out.lost + (errors === out ? 0 : errors.lost);
+    },
     reopen: () => each((sink) => sink.reopen()),
     flushSync: () => each((sink) => sink.flushSync()),
     close: () => each((sink) => sink.close()),
@@ -53,6 +58,8 @@ export class LogSink implements LineSink {
   #restLines = 0;
   #restChars = 0;
   #dropped = 0;
+  /** lines dropped so far */
+  lost = 0;
   #failing = false;
   #timer: Timer | undefined;
   #closed = false;
@@ -70,6 +77,7 @@ export class LogSink implements LineSink {
       this.#waitingChars + this.#restChars + line.length > logQueueCharsMax
     ) {
       this.#dropped++;
+      this.lost++;
       return;
     }
     this.#waiting.push(line);

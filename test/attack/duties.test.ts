@@ -335,7 +335,7 @@ describe("a message that two readers could read differently", () => {
     ["a Host with a comma", get().replace("a.test", "a.test, b.test") + smuggled],
     ["HTTP/0.9", `GET /\r\n\r\n${smuggled}`],
     ["another version", get("", "GET / HTTP/1.2") + smuggled],
-    ["the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+    ["a preface that is not quite that of HTTP/2", "PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n"],
   ];
   const chunkedHead = post("Transfer-Encoding: chunked\r\n", "");
   const bodies: readonly (readonly [string, string])[] = [

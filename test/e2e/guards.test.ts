@@ -109,7 +109,8 @@ describe("the configuration of the original's manual [3]", () => {
 
 test("a host that asks for client certificates answers none over plain HTTP", async () => {
   await using up = await startOrigin();
-  await using proxy = await startProxy(`
+  await using proxy = await startProxy(
+    `
 upstreams:
   a.test:
     client_ca: ${import.meta.dir}/../../certs/dev.crt
@@ -117,7 +118,9 @@ upstreams:
       "/": { servers: ["${up.address}"] }
       "/open": { servers: ["${up.address}"], authorization: { type: none }, allow: [], deny: [] }
       "/moved": { redirect_to: "https://b.test" }
-`);
+`,
+    { listener_engine: "socket" },
+  );
   for (const target of ["/", "/open", "/moved"]) expect((await ask(proxy, target, "a.test")).status).toBe(403);
   expect(up.requests).toHaveLength(0);
 });

@@ -2,13 +2,16 @@
 import { expect, test } from "bun:test";
 import { createSecureServer } from "node:http2";
 import { createServer } from "node:https";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { freePort } from "../cli/program.ts";
 import { startNginx } from "../support/nginx.ts";
 import { startProxy, until } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
+import { startAuthority } from "../support/tls.ts";
 
 const certs = join(import.meta.dir, "../control/health/certs");
 const pair = { key: readFileSync(join(certs, "up.test.key")), cert: readFileSync(join(certs, "up.test.crt")) };
@@ -82,5 +85,52 @@ test("a session of a TLS upstream is resumed, but never under another name or tr
     expect([await said(), await said()]).toEqual([". other.test", "r other.test"]);
     await proxy.apply(from(`, ca_file: ${certs}/up.test.crt`));
     expect([await said(), await said()]).toEqual([". up.test", "r up.test"]);
+  }
+});
+
+test("an upstream is asked for by its name, never by an address; and that is what is verified", async () => {
+  using authority = startAuthority("Upstreams");
+  const folder = mkdtempSync(join(tmpdir(), "aralez-sni-"));
+  try {
+    writeFileSync(join(folder, "ca.pem"), authority.cert);
+    const asked: (string | false)[] = [];
+    const serve = (san: string) => {
+      const signed = authority.sign("/CN=up", [], { extensions: [`subjectAltName=${san}`] });
+      const server = createServer(signed, (request, response) => {
+        asked.push((request.socket as TLSSocket).servername ?? "");
+        response.setHeader("Connection", "close").end("ok");
+      });
+      server.on("upgrade", (request, socket) => {
+        asked.push((request.socket as TLSSocket).servername ?? "");
+        socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+      });
+      return listening(server);
+    };
+    await using byAddress = await serve("IP:127.0.0.1");
+    await using byName = await serve("DNS:localhost");
+    const verified = `, ca_file: ${folder}/ca.pem`;
+    const route = (server: string, trust = verified, host = "DEFAULT") =>
+      `upstreams: { ${host}: { paths: { "/": { servers: ["${server}"], protocol: https, healthcheck: false${trust} } } } }`;
+    await using proxy = await startProxy(route("127.0.0.1:1"));
+    const key = `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${btoa("0123456789abcdef")}`;
+    const heads = [`Connection: close`, `Connection: Upgrade\r\nUpgrade: websocket\r\n${key}`];
+    /** statuses of a request and of an upgrade, and the names asked for */
+    const tried = async (rules: string) => {
+      asked.length = 0;
+      await proxy.apply(rules);
+      const statuses: number[] = [];
+      for (const head of heads)
+        statuses.push((await raw(proxy.port, `GET /x HTTP/1.1\r\nHost: 10.0.0.9\r\n${head}\r\n\r\n`)).status);
+      return [...statuses, ...asked];
+    };
+    expect(await tried(route(`127.0.0.1:${byAddress.port}`))).toEqual([200, 403, false, false]);
+    expect(await tried(route(`localhost:${byName.port}`))).toEqual([200, 403, "localhost", "localhost"]);
+    expect(await tried(route(`127.0.0.1:${byName.port}`))).toEqual([502, 502]);
+    expect(await tried(route(`localhost:${byAddress.port}`))).toEqual([502, 502]);
+    // Nor is a matched host that is an address.
+    expect(await tried(route(`127.0.0.1:${byName.port}`, "", "10.0.0.9"))).toEqual([200, 403, false, false]);
+    expect(await tried(route(`127.0.0.1:${byAddress.port}`, verified, "10.0.0.9"))).toEqual([502, 502]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 });

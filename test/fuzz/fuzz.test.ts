@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import requests from "./corpus/requests.json" with { type: "json" };
 import responses from "./corpus/responses.json" with { type: "json" };
 import { fuzzOne, newTally, type Kind } from "./compare.ts";
+import { fuzzHttp2, newHttp2Tally } from "./http2.ts";
 import { randomOf } from "./mutate.ts";
 import { readRequests, readResponses } from "./reader.ts";
 import { digest, type Reading } from "./reading.ts";
@@ -23,6 +24,16 @@ describe("mutated messages", () => {
     }, 600_000);
   }
 });
+
+test("HTTP/2 conversations with damaged frames throw nothing, pass nothing on that no line could hold, and read the same in any pieces", () => {
+  const tally = newHttp2Tally();
+  for (let index = 0; index < inputs / 12; index++) fuzzHttp2(seed, index, tally);
+  expect(tally.findings.slice(0, 5)).toEqual([]);
+  expect(tally.messages).toBeGreaterThan(inputs / 24);
+  // Every kind of fault is found now and then.
+  expect([...tally.errors.keys()].sort()).toContainEqual("COMPRESSION_ERROR");
+  expect(tally.errors.size).toBeGreaterThanOrEqual(4);
+}, 600_000);
 
 describe("however the bytes arrive", () => {
   const readers: Record<Kind, [readonly string[], (pieces: Buffer[]) => Reading]> = {

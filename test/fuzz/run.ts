@@ -1,9 +1,11 @@
 /**
  * Fuzzes the HTTP/1.1 parsers against the reference: `bun run fuzz [--inputs N] [--seed S] [--from I]`. Half of the
- * inputs are requests, half responses; with `--listener` they are bytes for a whole connection of the listener instead.
+ * inputs are requests, half responses; with `--listener` they are bytes for a whole connection of the listener instead,
+ * with `--http2` conversations of HTTP/2.
  * Exits 1 with a finding; `--seed S --from I --inputs 1` repeats it.
  */
 import { parseArgs } from "node:util";
+import { fuzzHttp2, newHttp2Tally } from "./http2.ts";
 import { fuzzOne, newTally, stricterBecause } from "./compare.ts";
 import { fuzzListener, newListenerTally } from "./listener.ts";
 
@@ -15,13 +17,15 @@ const { values } = parseArgs({
     seed: { type: "string", default: String((Math.random() * 2 ** 31) | 0) },
     from: { type: "string", default: "0" },
     listener: { type: "boolean", default: false },
+    http2: { type: "boolean", default: false },
   },
 });
 const [inputs, seed, from] = [count("inputs"), count("seed"), count("from")];
 
 const begunMs = performance.now();
 let saidMs = begunMs;
-process.exitCode = (await (values.listener ? runListener() : runParsers())) > 0 ? 1 : 0;
+process.exitCode =
+  (await (values.http2 ? runConversations() : values.listener ? runListener() : runParsers())) > 0 ? 1 : 0;
 
 /** @returns how many findings */
 async function runParsers(): Promise<number> {
@@ -53,6 +57,19 @@ async function runListener(): Promise<number> {
     `${tally.inputs} inputs of seed ${seed}, ${rate(tally.inputs)} inputs/s, ${tally.accepted} requests accepted, ` +
       `${tally.refused} refused, ${tally.findings.length} findings`,
   );
+  return tally.findings.length;
+}
+
+/** @returns how many findings */
+function runConversations(): number {
+  const tally = newHttp2Tally();
+  for (let index = from; index < from + inputs && tally.findings.length < findingsShownMax; index++) {
+    fuzzHttp2(seed, index, tally);
+    say(tally.inputs, tally.findings.length);
+  }
+  for (const { index, what } of tally.findings) show("conversation", index, "", what, "--http2 ");
+  const errors = [...tally.errors].map(([name, times]) => `${times} × ${name}`).join(", ");
+  console.log(`${tally.inputs} conversations of seed ${seed}, ${tally.messages} messages, ${errors}`);
   return tally.findings.length;
 }
 

@@ -13,6 +13,7 @@ export interface Made {
 /** What openssl calls the kind of key. */
 export const keyKinds = {
   ecdsa: ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+  p384: ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
   p521: ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521"],
   secp256k1: ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"],
   rsa: ["-newkey", "rsa:2048"],

@@ -1,4 +1,5 @@
 /** Headless Chromium with an empty profile: opens one page, and reads what it reports. */
+import { createHash, X509Certificate } from "node:crypto";
 import { existsSync } from "node:fs";
 import { temporaryFolder } from "../cli/program.ts";
 import { Program } from "./programs.ts";
@@ -33,12 +34,18 @@ export interface Chromium extends AsyncDisposable {
   until<T>(what: string, fact: () => T | undefined | false): Promise<T>;
 }
 
-/** @throws when chromium is not installed */
-export function openChromium(url: string): Chromium {
+/**
+ * @param trusted PEM of a certificate that is trusted for whatever name it is shown
+ * @throws when chromium is not installed
+ */
+export function openChromium(url: string, trusted?: string): Chromium {
   const profile = temporaryFolder();
+  const trust = trusted === undefined ? [] : [`--ignore-certificate-errors-spki-list=${keyHash(trusted)}`];
   let program: Program;
   try {
-    program = new Program("chromium", [...flags, `--user-data-dir=${profile.path}`, url], { HOME: profile.path });
+    program = new Program("chromium", [...flags, ...trust, `--user-data-dir=${profile.path}`, url], {
+      HOME: profile.path,
+    });
   } catch (error) {
     profile[Symbol.dispose]();
     throw error;
@@ -54,4 +61,10 @@ export function openChromium(url: string): Chromium {
       }, "the browser's profile to be removed");
     },
   };
+}
+
+/** The hash of a certificate's public key, as Chromium wants it. */
+function keyHash(pem: string): string {
+  const key = new X509Certificate(pem).publicKey.export({ type: "spki", format: "der" });
+  return createHash("sha256").update(key).digest("base64");
 }

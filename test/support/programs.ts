@@ -13,6 +13,11 @@ const packages = {
   openssl: "openssl",
   node: "nodejs",
   chromium: "chromium",
+  h2load: "nghttp2-client",
+  nghttp: "nghttp2-client",
+  nghttpd: "nghttp2-server",
+  go: "golang-go",
+  testssl: "testssl.sh",
 } as const;
 
 export type ProgramName = keyof typeof packages;

@@ -1,5 +1,5 @@
 /** Certificates made by openssl, sets of them, and clients of the TLS port. */
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,14 @@ export interface Pem {
 
 /** An authority that signs certificates. */
 export interface Authority extends Pem, Disposable {
-  sign(subject: string, names?: readonly string[], more?: { readonly kind?: KeyKind; readonly until?: string }): Pem;
+  sign(subject: string, names?: readonly string[], more?: SignOptions): Pem;
+}
+
+export interface SignOptions {
+  readonly kind?: KeyKind;
+  readonly until?: "past";
+  /** further lines of openssl's extension file, for example `extendedKeyUsage=serverAuth` */
+  readonly extensions?: readonly string[];
 }
 
 const keyArguments = {
@@ -34,7 +41,7 @@ export function selfSigned(name: string, kind: KeyKind = "ecdsa"): Pem {
   const folder = mkdtempSync(join(tmpdir(), "aralez-pem-"));
   try {
     const names = ["-addext", `subjectAltName=DNS:${name}`];
-    const request = ["req", "-x509", "-newkey", ...keyArguments[kind], "-nodes", "-subj", `/CN=${name}`, "-days", "30"];
+    const request = ["req", "-x509", "-newkey", ...keyArguments[kind], "-nodes", "-subj", `/CN=${name}`, "-days", "90"];
     openssl([...request, ...names, "-keyout", "key", "-out", "cert"], folder);
     return { key: readFileSync(join(folder, "key"), "utf8"), cert: readFileSync(join(folder, "cert"), "utf8") };
   } finally {
@@ -47,16 +54,16 @@ export function startAuthority(name: string): Authority {
   const extension = ["-addext", "basicConstraints=critical,CA:TRUE"];
   const request = ["req", "-newkey", ...keyArguments.ecdsa, "-nodes"];
   openssl(
-    [...request, "-x509", "-subj", `/CN=${name}`, "-days", "30", ...extension, "-keyout", "ca.key", "-out", "ca.crt"],
+    [...request, "-x509", "-subj", `/CN=${name}`, "-days", "90", ...extension, "-keyout", "ca.key", "-out", "ca.crt"],
     folder,
   );
   const read = (file: string) => readFileSync(join(folder, file), "utf8");
-  let serial = 0;
+  let signed = 0;
   return {
     key: read("ca.key"),
     cert: read("ca.crt"),
-    sign(subject, names = [], { kind = "ecdsa", until } = {}) {
-      const n = ++serial;
+    sign(subject, names = [], { kind = "ecdsa", until, extensions = [] } = {}) {
+      const n = ++signed;
       openssl(
         [
           "req",
@@ -74,9 +81,10 @@ export function startAuthority(name: string): Authority {
         folder,
       );
       const alternatives = names.map((each) => `DNS:${each}`).join(",");
-      writeFileSync(join(folder, `${n}.ext`), alternatives === "" ? "" : `subjectAltName=${alternatives}\n`);
+      const lines = alternatives === "" ? extensions : [`subjectAltName=${alternatives}`, ...extensions];
+      writeFileSync(join(folder, `${n}.ext`), lines.map((line) => `${line}\n`).join(""));
       // openssl x509 of Debian 12 cannot set an end: a certificate of the past has a negative term.
-      const term = until === "past" ? ["-days", "-1"] : ["-days", "30"];
+      const term = until === "past" ? ["-days", "-1"] : ["-days", "90"];
       openssl(
         [
           "x509",
@@ -88,7 +96,8 @@ export function startAuthority(name: string): Authority {
           "-CAkey",
           "ca.key",
           "-set_serial",
-          String(n),
+          // Random and positive, as authorities must choose it (RFC 5280 4.1.2.2).
+          `0x40${randomBytes(15).toString("hex")}`,
           ...term,
           "-extfile",
           `${n}.ext`,

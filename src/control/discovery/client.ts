@@ -83,13 +83,16 @@ export class Client {
     this.#tls?.agent.destroy();
   }
 
-  /** A kept connection may have been closed at this very moment: that is no failure of the source, so it is asked anew. */
+  /**
+   * A kept connection may have been closed at this very moment: that is no failure of the source, so it is asked anew,
+   * once. All that is asked may be repeated: a merge patch says what is to be, not what is to change.
+   */
   async #begin(terms: Terms, question: Question): Promise<IncomingMessage> {
     const first = this.#send(terms, question, true);
     try {
       return await first.answer;
     } catch (error) {
-      if (!first.request.reusedSocket || question.method === "PATCH" || question.signal.aborted) throw error;
+      if (!first.request.reusedSocket || question.signal.aborted) throw error;
       return this.#send(terms, question, false).answer;
     }
   }

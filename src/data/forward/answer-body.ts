@@ -31,8 +31,16 @@ export class AnswerBody implements Body {
     if (kind === "chunked") this.#chunks = new ChunkedReader();
   }
 
+  hold(): void {
+    if (this.#stopped || this.#over) return;
+    this.#stopped = true;
+    this.connection.transport.pause();
+  }
+
   start(sink: BodySink): void {
     this.#sink = sink;
+    // What came before there was a sink has stopped the connection.
+    if (this.#stopped) return this.resume();
     this.#paused = false;
     this.feed();
   }
@@ -41,7 +49,7 @@ export class AnswerBody implements Body {
    * Copies the whole body, instead of {@link start}, where all of it is here already and fits.
    * @returns false when it must be started
    */
-  copyTo(out: Output): boolean {
+  copyTo(out: Pick<Output, "room" | "copy">): boolean {
     const { input, at } = this.connection;
     const end = at + this.length;
     if (this.kind !== "length" || !input || input.length < end || this.length > out.room) return false;

@@ -16,9 +16,10 @@ export interface Attempt {
   readonly beganMs: number;
   /**
    * Sets the request once more to its beginning, after an upstream dropped a kept-alive connection without a byte of answer.
+   * @param unseen the upstream says that it has not looked at it (RFC 9113 8.7): then any method may
    * @returns false when it may not be repeated (contract, section 14)
    */
-  again(): boolean;
+  again(unseen?: boolean): boolean;
   /**
    * The head of the answer is there; its body follows by itself.
    * @param nowMs performance.now(), as of when it was read

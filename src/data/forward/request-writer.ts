@@ -149,7 +149,7 @@ function copyLines(
   withHost: boolean,
   from: number,
 ): void {
-  const drops = (edits.requestDrops ??= dropsOf(edits))[exchange.trusted ? "trusted" : "untrusted"];
+  const drops = dropsFor(exchange, edits);
   const nominated = nominatedIn(exchange, head);
   const { bytes, lines, count, hostLine, hasUnderscore } = head;
   for (let i = 0; i < count; i++) {
@@ -170,15 +170,20 @@ function copyLines(
 }
 
 /** Lower-case names that this request alone leaves behind: those of its Connection, and a count that is written anew. */
-function nominatedIn(exchange: RawExchange, head: RequestHead): ReadonlySet<string> | undefined {
+export function nominatedIn(exchange: RawExchange, head: RequestHead): ReadonlySet<string> | undefined {
   const names = head.nominates ? nominatedBy(exchange.field("connection")) : undefined;
   return forwardsLeft(exchange) === undefined ? names : new Set(names).add("max-forwards");
 }
 
 /** CGI-like upstreams read `X_Real_IP` as `X-Real-IP`; nginx drops such names too. */
-function isOdd(bytes: Buffer, start: number, end: number, nominated: ReadonlySet<string> | undefined): boolean {
+export function isOdd(bytes: Buffer, start: number, end: number, nominated: ReadonlySet<string> | undefined): boolean {
   const name = bytes.toString("latin1", start, end).toLowerCase();
   return name.includes("_") || (nominated?.has(name) ?? false);
+}
+
+/** Names of the client's lines that stay behind; Host is looked after by whoever asks. */
+export function dropsFor({ trusted }: Exchange, edits: HeaderEdits): ByteNames {
+  return (edits.requestDrops ??= dropsOf(edits))[trusted ? "trusted" : "untrusted"];
 }
 
 function dropsOf(edits: HeaderEdits): NonNullable<HeaderEdits["requestDrops"]> {

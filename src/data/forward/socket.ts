@@ -14,7 +14,7 @@ import type { Attempt, Forwarder } from "./forwarder.ts";
 import { UpstreamConnection, type ConnectionOwner } from "./upstream-connection.ts";
 
 export interface SocketForwarderOptions {
-  /** for upstreams that speak only HTTP/2, over TLS */
+  /** for upstreams that speak HTTP/2 */
   readonly http2: Forwarder;
   readonly loopMark: string;
   /** idle connections kept over all endpoints until {@link keepaliveMs}; the surplus goes by age */
@@ -82,8 +82,8 @@ export class SocketForwarder implements Forwarder {
     const { member, route } = attempt;
     const { endpoint } = member;
     const wire = wireOf(member);
-    if (wire === "h2" && attempt.exchange.upgrade === undefined) return this.options.http2.forward(attempt);
     if (wire === "h2" || wire === "h2c") {
+      if (attempt.exchange.upgrade === undefined) return this.options.http2.forward(attempt);
       const why = `${endpoint.name} speaks only HTTP/2, which cannot be used for this request yet`;
       return attempt.failed(new Failure("unsupported", why));
     }
@@ -178,7 +178,7 @@ export class SocketForwarder implements Forwarder {
     const { address, name } = endpoint;
     const gone = new AbortController();
     attempt.exchange.attend({ clientGone: () => gone.abort() });
-    const options = { ...(trust && { tls: tlsOf(trust) }), signal: gone.signal, events: deaf };
+    const options = { ...(trust && { tls: tlsOf(trust, address) }), signal: gone.signal, events: deaf };
     if ("unix" in address) return dial({ ...options, connect: address, connectMs });
     const deadlineMs = connectMs > 0 ? performance.now() + connectMs : Infinity;
     let last: Failure | undefined;

@@ -1,4 +1,5 @@
 /** How far upstream certificates are believed, as connections need it: a key to share them by, dial options, one warning. */
+import type { DialAddress } from "../../lib/address.ts";
 import type { Trust } from "../routing/table.ts";
 import type { Endpoint } from "../upstream/endpoint.ts";
 import type { UpstreamTls } from "../wire/dial.ts";
@@ -8,8 +9,10 @@ export function trustKey(trust: Trust): string {
   return JSON.stringify([trust.verify, trust.ca ?? "", trust.serverName]);
 }
 
-export function tlsOf({ serverName, verify, ca }: Trust): UpstreamTls {
-  return { serverName, rejectUnauthorized: verify, ...(ca !== undefined && { ca }) };
+/** Where the rules give no name, it is the host of the address, as for health checks and `fetch`. */
+export function tlsOf({ serverName, verify, ca }: Trust, address: DialAddress): UpstreamTls {
+  const host = "unix" in address ? "" : address.host;
+  return { serverName: serverName || host, rejectUnauthorized: verify, ...(ca !== undefined && { ca }) };
 }
 
 /** Says once per endpoint that nobody looks at its certificate (B13). */

@@ -47,7 +47,7 @@ export async function forwardWebSocket(
   const opened = await openUpstreamWebSocket({
     connect: "unix" in address ? address : { hostname: address.host, port: address.port },
     ...(wire !== "http" && {
-      tls: tlsOf(trust),
+      tls: tlsOf(trust, address),
     }),
     target: targetToUpstream(exchange, route),
     host: hostToUpstream(exchange, route, member.endpoint.name),

@@ -408,7 +408,7 @@ export class SocketAnswer implements Answer {
 
   constructor(
     readonly head: ResponseHead,
-    readonly body: AnswerBody | undefined,
+    readonly body: Body | undefined,
     readonly tunnel?: Tunnel,
   ) {
     this.status = head.status;
@@ -428,5 +428,5 @@ export class SocketAnswer implements Answer {
 }
 
 function isEventStream(head: ResponseHead): boolean {
-  return head.field("content-type")?.toLowerCase().startsWith("text/event-stream") ?? false;
+  return head.begins("content-type", "text/event-stream");
 }

@@ -11,8 +11,19 @@ export interface Guard {
   /** shown as `denied_by` in logs */
   readonly name: string;
   check(exchange: Exchange, route: Route): Verdict | Promise<Verdict>;
+  /** What `check` would say, without counting and without asking anybody; absent where `check` does neither. */
+  rehearse?(exchange: Exchange, route: Route): Rehearsal | Promise<Rehearsal>;
   /** of connections that the guard has of its own: they are kept while a table uses it */
   readonly trust?: Trust;
+}
+
+/** What a guard would do, found out without doing it. */
+export interface Rehearsal {
+  readonly verdict: Verdict;
+  /** what it looked at, for whoever asks why */
+  readonly note: string;
+  /** somebody else decides, who was not asked: it may answer all the same */
+  readonly open?: boolean;
 }
 
 /** Has the watcher told when the exchange is over. */

@@ -44,7 +44,7 @@ export const guardKeys = {
     default: "[]",
     doc: "403 for clients outside this list, unless it is empty.",
   }),
-  deny: key("UHP", clientAddresses, { default: "[]", doc: "403 for clients in this list.", later: true }),
+  deny: key("UHP", clientAddresses, { default: "[]", doc: "403 for clients in this list." }),
   client_ca: key("H", pemFile, {
     default: "",
     doc: "Client certificates signed by this CA are asked for on the TLS port. Socket engine.",

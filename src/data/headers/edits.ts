@@ -8,6 +8,8 @@ import type { HeaderRule } from "./rules.ts";
 export class HeaderEdits {
   /** {@link lines} as they go out in HTTP/1.1; latin1 */
   readonly bytes: Buffer;
+  /** of {@link bytes}, four per line: start and end of the name, start and end of the value */
+  readonly offsets: Int32Array;
   #answerDrops: ByteNames | undefined;
   /** kept by the request writer */
   requestDrops:
@@ -27,6 +29,13 @@ export class HeaderEdits {
     readonly host: string | undefined,
   ) {
     this.bytes = Buffer.from(lines.map(([name, value]) => `${name}: ${value}\r\n`).join(""), "latin1");
+    this.offsets = new Int32Array(4 * lines.length);
+    let at = 0;
+    lines.forEach(([name, value], i) => {
+      const middle = at + name.length + 2;
+      this.offsets.set([at, at + name.length, middle, middle + value.length], 4 * i);
+      at = middle + value.length + 2;
+    });
   }
 
   /** What is not copied from an upstream's answer. */

@@ -20,12 +20,13 @@ import { refuse } from "../guards/guard.ts";
 import type { HeaderEdits } from "../headers/edits.ts";
 import type { Secured } from "../tls/secured.ts";
 import type { SocketEvents } from "../wire/dial.ts";
-import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
+import { findHeadEnd, hasBareLineFeed, isAt } from "../wire/head-bytes.ts";
 import { kindOfBadRequest } from "../observe/refusals.ts";
 import { Output } from "../wire/output.ts";
 import { parseRequestHead, RequestHead, statusOfOverlong, type RequestLimits } from "../wire/request-head.ts";
 import type { Transport } from "../wire/transport.ts";
 import { Http1Exchange } from "./http1-exchange.ts";
+import { acceptHttp2 } from "./http2.ts";
 import { ReplyWriter } from "./reply-writer.ts";
 import type { Site } from "./socket.ts";
 import { splice } from "./splice.ts";
@@ -250,6 +251,8 @@ export class Http1Connection implements SocketEvents, Swept {
     }
     const head = (this.#head ??= takeHead());
     const status = parseRequestHead(head, input, 0, end, this.#limits);
+    if (status === 505 && this.#served === 0 && !this.secured && this.site.options.http2 && isPreface(input))
+      return this.#becomeHttp2(input);
     if (status !== 0) return this.#refuse(status, head.reason);
     this.consumed(end, input.length);
     this.#scanned = 0;
@@ -347,6 +350,23 @@ export class Http1Connection implements SocketEvents, Swept {
     this.unpause();
   }
 
+  /** A client that knew beforehand that we speak HTTP/2 (RFC 9113 3.3). */
+  #becomeHttp2(input: Buffer): false {
+    const { site } = this;
+    this.#state = "closed";
+    this.#input = undefined;
+    giveHead(this.#head!);
+    this.#head = undefined;
+    const next = acceptHttp2(this.transport, this.peer, site, this.handOver);
+    // One takes the place of the other: the listener's count stays.
+    site.connections.delete(this);
+    site.connections.add(next);
+    site.sweeper.delete(this);
+    site.sweeper.add(next);
+    next.data(input as Buffer<ArrayBuffer>);
+    return false;
+  }
+
   /** An answer to something that is no request; the connection ends with it. */
   #refuse(status: number, why: string): false {
     const { options, refusals } = this.site;
@@ -386,4 +406,9 @@ export class Http1Connection implements SocketEvents, Swept {
     exchange.member!.endpoint.inFlight++;
     this.unpause();
   }
+}
+
+/** What the preface of HTTP/2 looks like to a reader of HTTP/1.1 (RFC 9113 3.4). */
+function isPreface(input: Buffer): boolean {
+  return isAt(input, 0, "PRI * HTTP/2.0\r\n\r\n");
 }

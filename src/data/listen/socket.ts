@@ -13,6 +13,8 @@ import { turnAwayAtOnce, TurnedAway } from "./turned-away.ts";
 export interface SocketListenerOptions extends ListenerOptions {
   timeouts(): ClientTimeouts & { readonly headerMs: number };
   readonly headBytesMax: number;
+  /** HTTP/2 by prior knowledge is served, on a port without TLS */
+  readonly http2?: boolean;
   /** requests per connection; 0 = no bound */
   requestsMax(): number;
   /** connections per process; 0 = no bound */

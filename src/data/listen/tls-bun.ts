@@ -2,7 +2,8 @@
  * The TLS listener of the engine `bun`: Bun.serve with its list of certificates. It cannot change them, so a change opens a
  * second listener on the same port, and the first one drains.
  */
-import { tlsListenersOldMax, tlsSwapEveryMs, tlsSwapOverlapMs } from "../../lib/limits.ts";
+import { describe } from "../../lib/cause.ts";
+import { tlsListenersOldMax, tlsSwapEveryMs, tlsSwapOverlapMs, tlsSwapRetryMs } from "../../lib/limits.ts";
 import { CertificateIndex, type CertificateSet, type Served } from "../tls/certificate-set.ts";
 import { contextOptions } from "../tls/contexts.ts";
 import { gradeOptions, type TlsGrade } from "../tls/grades.ts";
@@ -30,6 +31,9 @@ class BunTlsListener implements TlsListener {
   #swapping: Promise<void> | undefined;
   /** they drain */
   readonly #old = new Set<BunListener>();
+  /** why the last change failed; "" = it did not */
+  #failure = "";
+  #again: NodeJS.Timeout | undefined;
   #ended = false;
 
   constructor(readonly options: BunTlsOptions) {
@@ -54,6 +58,7 @@ class BunTlsListener implements TlsListener {
   }
 
   certificates(set: CertificateSet): void {
+    clearTimeout(this.#again);
     this.#wanted = set;
     this.#swapping ??= this.#swap().finally(() => (this.#swapping = undefined));
   }
@@ -61,35 +66,47 @@ class BunTlsListener implements TlsListener {
   policiesChanged(): void {}
 
   async drain(): Promise<void> {
-    this.#ended = true;
+    this.#end();
     await this.#swapping;
     await Promise.all([this.#current, ...this.#old].map((listener) => listener.drain()));
   }
 
   async close(): Promise<void> {
-    this.#ended = true;
+    this.#end();
     await Promise.all([this.#current, ...this.#old].map((listener) => listener.close()));
   }
 
   /** Changes that come meanwhile are taken together: a swap costs the clients of the old listener their connections. */
   async #swap(): Promise<void> {
     while (this.#wanted && !this.#ended) {
-      const index = new CertificateIndex(this.#wanted);
+      const set = this.#wanted;
+      const index = new CertificateIndex(set);
       this.#wanted = undefined;
       const served = fingerprint(index);
       if (served === this.#served) continue;
       try {
         await this.#replace(bunTls(index, this.options));
         this.#served = served;
+        this.#failure = "";
       } catch (error) {
-        this.options.log(
-          "warn",
-          "tls",
-          `Cannot change the certificates: ${(error as Error).message}; those before stay`,
-        );
+        this.#failed(set, describe(error));
       }
       if (this.#wanted) await Bun.sleep(tlsSwapEveryMs);
     }
+  }
+
+  /** Files may be free again later: nobody is to be shown an old certificate until the next change. */
+  #failed(set: CertificateSet, failure: string): void {
+    if (failure !== this.#failure)
+      this.options.log("warn", "tls", `Cannot change the certificates: ${failure}; those before stay`);
+    this.#failure = failure;
+    if (this.#ended || this.#wanted) return;
+    this.#again = setTimeout(() => this.certificates(set), tlsSwapRetryMs).unref();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    clearTimeout(this.#again);
   }
 
   async #replace(tls: BunTls): Promise<void> {
@@ -97,8 +114,9 @@ class BunTlsListener implements TlsListener {
     const { address } = this.options;
     if ("unix" in address) return;
     const steering = steerNewConnections(old.port);
+    // Where this throws, by a certificate or for want of files, the old one stays as it is.
+    this.#current = listenBun({ ...this.options, address: { hostname: address.hostname, port: old.port } }, tls);
     try {
-      this.#current = listenBun({ ...this.options, address: { hostname: address.hostname, port: old.port } }, tls);
       steering?.toNewest();
       this.#old.add(old);
       old.retire();

@@ -16,10 +16,11 @@ import { gradeOptions, type TlsGrade } from "../tls/grades.ts";
 import { HandshakeQueue } from "../tls/handshake-queue.ts";
 import { listenHooked, setDefaultContext, wireNames, type HookedSocket } from "../tls/hooks.ts";
 import type { Secured } from "../tls/secured.ts";
-import type { SocketEvents } from "../wire/dial.ts";
+import { isProtocolError, type SocketEvents } from "../wire/dial.ts";
 import type { Transport } from "../wire/transport.ts";
 import { Handshake } from "./handshake.ts";
 import { Http1Connection } from "./http1.ts";
+import { acceptHttp2 } from "./http2.ts";
 import { visible, type TlsListener } from "./listener.ts";
 import { census, deaf, refusalOf, type ClientConnection, type Site, type SocketListenerOptions } from "./socket.ts";
 
@@ -41,6 +42,8 @@ export const http1: TlsProtocol = {
   name: "http/1.1",
   connect: (transport, peer, site, handOver, secured) => new Http1Connection(transport, peer, site, handOver, secured),
 };
+
+export const http2: TlsProtocol = { name: "h2", connect: acceptHttp2 };
 
 export interface TlsListenerOptions extends SocketListenerOptions {
   readonly certificates: CertificateSet;
@@ -115,10 +118,7 @@ export class SocketTlsListener implements TlsListener {
         drain: (socket) => socket.data?.events.drain(),
         end: (socket) => socket.data?.events.end(),
         close: (socket, error) => socket.data?.events.close(error),
-        error(socket, error) {
-          options.failed(error);
-          socket.terminate();
-        },
+        error: (socket, error) => this.#broken(socket as HookedSocket<TlsData>, error),
       },
     });
     descriptorReserve.hold();
@@ -238,6 +238,13 @@ export class SocketTlsListener implements TlsListener {
     if (this.#unnamed.size <= handshakesUnnamedMax) return;
     const [oldest] = this.#unnamed;
     oldest!.cut();
+  }
+
+  /** Bytes that are no TLS come from the client and count as its leaving; anything else is a fault of a handler. */
+  #broken(socket: HookedSocket<TlsData>, error: Error): void {
+    if (isProtocolError(error)) this.options.log("debug", "tls", `${socket.remoteAddress}: ${describe(error)}`);
+    else this.options.failed(error);
+    socket.terminate();
   }
 
   /** Before the handshake, which would cost more than the client can be told by it. */

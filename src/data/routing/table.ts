@@ -2,6 +2,7 @@
 import type { FileTree } from "../forward/files.ts";
 import type { Guard } from "../guards/guard.ts";
 import type { HeaderEdits } from "../headers/edits.ts";
+import type { RouteCounters } from "../observe/route-counters.ts";
 import type { ClientPolicy } from "../tls/client-policy.ts";
 import type { Pool } from "../upstream/pool.ts";
 
@@ -50,6 +51,8 @@ export interface Route {
   readonly trust: Trust;
   /** kept by the request writer */
   said?: Buffer | undefined;
+  /** put here when the table comes into force */
+  counters?: RouteCounters;
   /** value of `Strict-Transport-Security` on TLS answers; undefined = none, or a header rule speaks of it */
   readonly hsts: string | undefined;
 }

@@ -9,23 +9,25 @@ import { gradeOptions, type TlsGrade } from "./grades.ts";
 /** What the native side wants: the inside of a node:tls SecureContext. */
 export type NativeContext = NonNullable<unknown>;
 
-/** Key, certificate, ciphers and client authorities of a context. */
+/** Key, certificate, ciphers, signatures and client authorities of a context. */
 export interface ContextOptions {
   readonly key: string[];
   readonly cert: string[];
   readonly ciphers: string;
   readonly secureOptions: number;
+  readonly sigalgs?: string;
   readonly ca?: string;
 }
 
 /** Several kinds of key for one name stand in one context: the handshake takes the one that the client can use. */
 export function contextOptions(served: Served, grade: TlsGrade, policy: ClientPolicy | undefined): ContextOptions {
-  const { ciphers, secureOptions } = gradeOptions(grade);
+  const { ciphers, secureOptions, sigalgs } = gradeOptions(grade);
   return {
     key: served.pairs.map((pair) => pair.keyPem),
     cert: served.pairs.map((pair) => pair.certPem),
     ciphers,
     secureOptions,
+    ...(sigalgs !== undefined && { sigalgs }),
     ...(policy && { ca: policy.ca }),
   };
 }

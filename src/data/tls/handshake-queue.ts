@@ -9,16 +9,16 @@ export interface Waiting {
 }
 
 export class HandshakeQueue {
-  #waiting: Waiting[] = [];
-  #next = 0;
+  /** oldest first; who has had its turn is held no longer, however long a burst lasts */
+  readonly #waiting = new Set<Waiting>();
   #scheduled = false;
 
   get size(): number {
-    return this.#waiting.length - this.#next;
+    return this.#waiting.size;
   }
 
   add(handshake: Waiting): void {
-    this.#waiting.push(handshake);
+    this.#waiting.add(handshake);
     this.#schedule();
   }
 
@@ -30,11 +30,10 @@ export class HandshakeQueue {
 
   readonly #turn = (): void => {
     this.#scheduled = false;
-    while (this.#next < this.#waiting.length) if (this.#waiting[this.#next++]!.proceed()) break;
-    if (this.#next < this.#waiting.length) this.#schedule();
-    else {
-      this.#waiting = [];
-      this.#next = 0;
+    for (const handshake of this.#waiting) {
+      this.#waiting.delete(handshake);
+      if (handshake.proceed()) break;
     }
+    if (this.#waiting.size > 0) this.#schedule();
   };
 }

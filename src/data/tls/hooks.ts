@@ -71,9 +71,9 @@ const probeMs = 3_000;
 /**
  * Proves on loopback that the hooks do what the listener builds on: a suspended handshake goes on with a context of its
  * own, ALPN is told, and the default context changes in place.
- * @param pair any usable one
+ * @param pair one of our own making: a key on P-521, which clients may have, would make this client leave
  */
-export async function tlsHooksPresent(pair: CertificatePair): Promise<boolean> {
+export async function tlsHooksPresent(pair: Pick<CertificatePair, "certPem" | "keyPem">): Promise<boolean> {
   let asked = "";
   const told: (string | false | null)[] = [];
   const context = (suite: string): ContextOptions => ({

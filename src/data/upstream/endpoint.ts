@@ -1,5 +1,6 @@
 /** Endpoint: one upstream address and its connection facts. Health: an endpoint under one probe. */
 import { showAddress, type DialAddress, type Protocol } from "../../lib/address.ts";
+import type { EndpointCounters } from "../observe/endpoint-counters.ts";
 import type { StatusRanges } from "./rules.ts";
 
 /** What detection found; `h2` is only told apart where ALPN said so. */
@@ -14,6 +15,8 @@ export class Endpoint {
   /** clock time (ms) of the last sign of life: a connect, an answer */
   heardMs = -Infinity;
   inFlight = 0;
+  /** put here when a table that names it comes into force; services that guards ask have none */
+  counters: EndpointCounters | undefined;
   /** the warning about its unverified certificate was given */
   warnedUnverified = false;
 

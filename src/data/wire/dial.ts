@@ -1,4 +1,5 @@
 /** Opens one socket to an upstream: TCP, TLS or unix, within a time, with errors told apart as Failures. */
+import { isIP } from "node:net";
 import type { Socket } from "bun";
 import { BoundedMap } from "../../lib/bounded-map.ts";
 import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
@@ -28,16 +29,19 @@ export interface DialOptions {
 }
 
 export interface UpstreamTls {
-  /** for SNI, and the name the certificate must carry when it is verified; "" = none, the address is verified */
+  /** for SNI, and the name or IP that the certificate must carry when it is verified; "" = the address dialed */
   readonly serverName: string;
   readonly rejectUnauthorized: boolean;
   /** PEM text */
   readonly ca?: string;
+  /** what is offered by ALPN; HTTP/1.1 without */
+  readonly protocol?: "h2";
 }
 
 export type DialedSocket = Socket<Dial>;
 
-const alpn = "\x08http/1.1";
+/** As ALPN wants them (RFC 7301 3.1). */
+const offers = { h1: "\x08http/1.1", h2: "\x02h2" };
 
 /** What a session may be resumed by: another trust, name or address never gets it. */
 const sessions = new BoundedMap<string, Buffer>(upstreamSessionsMax);
@@ -78,9 +82,9 @@ export class Dial {
         : {
             ...common,
             tls: {
-              ...(tls.serverName === "" ? {} : { serverName: tls.serverName }),
+              serverName: sniOf(tls, "unix" in connect ? "" : connect.hostname),
               rejectUnauthorized: tls.rejectUnauthorized,
-              ALPNProtocols: alpn,
+              ALPNProtocols: offers[tls.protocol ?? "h1"],
               ...(tls.ca === undefined ? {} : { ca: tls.ca }),
             },
           };
@@ -190,7 +194,16 @@ const handlers: Bun.SocketHandler<Dial> = {
   error: (socket, error) => socket.data.broken(socket, error),
 };
 
-function isProtocolError(error: Error): boolean {
+/**
+ * SNI holds names only (RFC 6066 section 3). BUN(1.4.4): `serverName` is also what is verified, and an empty one stands
+ * for the address dialed; so an IP that is to be verified at another address is sent. Remove when the two can be told apart.
+ */
+function sniOf({ serverName, rejectUnauthorized }: UpstreamTls, dialed: string): string {
+  return isIP(serverName) !== 0 && (serverName === dialed || !rejectUnauthorized) ? "" : serverName;
+}
+
+/** The peer did not speak TLS as it must: no fault of ours. */
+export function isProtocolError(error: Error): boolean {
   return "code" in error && error.code === "EPROTO";
 }
 

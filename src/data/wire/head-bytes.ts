@@ -33,8 +33,6 @@ const nothing = Buffer.alloc(0);
 /** Field lines as offsets into the bytes they came in: valid while those are, and until the next parse. */
 export abstract class FieldLines {
   bytes: Buffer = nothing;
-  /** 4 per line: start and end of the name, start and end of the value without blanks around it */
-  lines: Int32Array = new Int32Array(4 * 32);
   /** lines */
   count = 0;
   /** a name holds `_` */
@@ -43,6 +41,11 @@ export abstract class FieldLines {
   lengths = 0;
   /** why a parse failed: a constant text, nothing of the peer's in it */
   reason = "";
+  /** lines that came as never to be put into a table (RFC 7541 7.1.3); undefined without */
+  sensitive: Set<number> | undefined;
+
+  /** @param lines 4 per line: start and end of the name, start and end of the value without blanks around it */
+  constructor(public lines: Int32Array = new Int32Array(4 * 32)) {}
 
   /**
    * A line whose name is as long as a name that the message cares for.
@@ -62,6 +65,30 @@ export abstract class FieldLines {
       joined = joined === undefined ? value : `${joined}${name === "cookie" ? "; " : ", "}${value}`;
     }
     return joined;
+  }
+
+  /** Whether there is such a line: {@link field} without the text. @param name lower case */
+  has(name: string): boolean {
+    return this.#find(name) >= 0;
+  }
+
+  /** Whether the first such line's value begins with a text, letter case aside. Both lower-case letters, digits, `-`, `/`. */
+  begins(name: string, text: string): boolean {
+    const i = this.#find(name);
+    if (i < 0) return false;
+    const start = this.lines[i + 2]!;
+    return this.lines[i + 3]! - start >= text.length && sameName(this.bytes, start, text);
+  }
+
+  /** @returns where the first line of that name stands in {@link lines}, or -1 */
+  #find(name: string): number {
+    if (((this.lengths >>> (name.length & 31)) & 1) === 0) return -1;
+    const { bytes, lines } = this;
+    for (let i = 0, last = this.count * 4; i < last; i += 4) {
+      const start = lines[i]!;
+      if (lines[i + 1]! - start === name.length && sameName(bytes, start, name)) return i;
+    }
+    return -1;
   }
 
   /** Names and values as they came, latin1. */

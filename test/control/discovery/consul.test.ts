@@ -8,7 +8,7 @@ import { startConsul } from "../../support/consul.ts";
 import { deadPort } from "../../support/origins.ts";
 import { until } from "../../support/proxy.ts";
 
-const quick: Timing = { ...consulTiming, retryFirstMs: 20, retryMostMs: 100, answerMs: 300, waitSeconds: 1 };
+const quick: Timing = { ...consulTiming, retryFirstMs: 20, retryMostMs: 100, answerMs: 1_500, waitSeconds: 1 };
 
 interface Watched extends Disposable {
   readonly source: ConsulSource;

@@ -16,7 +16,7 @@ const quick: Timing = {
   ...kubernetesTiming,
   retryFirstMs: 20,
   retryMostMs: 100,
-  answerMs: 400,
+  answerMs: 1_500,
   pollMs: 20,
   waitSeconds: 60,
 };

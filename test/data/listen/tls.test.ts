@@ -1,9 +1,11 @@
 /** The TLS listener of the socket engine on its own: who is shown which certificate, bounds, and clients that misbehave. */
 import { afterAll, describe, expect, test } from "bun:test";
 import net from "node:net";
+import { connect } from "node:tls";
 import { clientPolicy } from "../../../src/data/tls/client-policy.ts";
 import { tlsHooksPresent } from "../../../src/data/tls/hooks.ts";
 import { handshakesUnnamedMax } from "../../../src/lib/limits.ts";
+import { madeBySelf } from "../../support/certificates.ts";
 import { until } from "../../support/proxy.ts";
 import { startTls } from "../../support/tls-listener.ts";
 import { askOn, handshake, openTls, pairOf, selfSigned, setOf, startAuthority, type Told } from "../../support/tls.ts";
@@ -72,6 +74,16 @@ describe("certificates", () => {
   });
 });
 
+test("a set that Bun.serve cannot use changes nothing, and the next one is served", async () => {
+  await using tls = startTls({ certificates: setOf(a), engine: "bun" });
+  const broken = pairOf("broken", { key: b.keyPem, cert: a.certPem }, ["broken.test"]);
+  tls.listener.certificates(setOf(a, broken));
+  await until(() => tls.log.some((line) => line.includes("Cannot change the certificates")));
+  expect(await commonName(tls.port, "a.test")).toBe("a.test");
+  tls.listener.certificates(setOf(b));
+  await until(async () => (await commonName(tls.port, "b.test")) === "b.test", "the next set");
+});
+
 describe("ALPN", () => {
   test("offers http/1.1, refuses who only offers something else, and does without", async () => {
     await using tls = startTls({ certificates: setOf(a) });
@@ -132,12 +144,13 @@ describe("grades", () => {
     "TLS 1.2 CBC": ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA"],
     "TLS 1.2 without forward secrecy": ["-tls1_2", "-cipher", "AES128-GCM-SHA256"],
     "TLS 1.2 AES256-SHA": ["-tls1_2", "-cipher", "AES256-SHA"],
+    "TLS 1.2 signed with SHA-1": ["-tls1_2", "-cipher", "ECDHE:@SECLEVEL=0", "-sigalgs", "RSA+SHA1"],
     "TLS 1.3": ["-tls1_3"],
   };
   const weak = ["TLS 1.2 AES128-GCM", "TLS 1.2 CBC", "TLS 1.2 without forward secrecy"];
   const refused = {
-    high: ["TLS 1.0", "TLS 1.1", ...weak, "TLS 1.2 AES256-SHA"],
-    medium: ["TLS 1.0", "TLS 1.1", "TLS 1.2 AES256-SHA"],
+    high: ["TLS 1.0", "TLS 1.1", ...weak, "TLS 1.2 AES256-SHA", "TLS 1.2 signed with SHA-1"],
+    medium: ["TLS 1.0", "TLS 1.1", "TLS 1.2 AES256-SHA", "TLS 1.2 signed with SHA-1"],
     unsafe: [] as string[],
   } as const;
   for (const grade of ["high", "medium", "unsafe"] as const) {
@@ -160,6 +173,22 @@ describe("grades", () => {
       }
     });
   }
+});
+
+test("every kind of key signs, in TLS 1.2 and 1.3, whatever the grade", async () => {
+  const signed: Record<string, string> = {};
+  for (const name of ["ecdsa", "p384", "p521", "rsa", "ed25519"] as const) {
+    const { crt, key } = madeBySelf({ kind: name });
+    for (const grade of ["high", "medium"] as const) {
+      await using tls = startTls({ certificates: setOf(pairOf("a.test", { cert: crt, key })), grade });
+      for (const version of ["-tls1_2", "-tls1_3"]) {
+        const { ok } = await handshake(tls.port, [version, "-servername", "a.test"]);
+        signed[`${name} ${grade} ${version}`] = ok ? "yes" : "no";
+      }
+    }
+  }
+  expect(Object.keys(signed)).toHaveLength(20);
+  expect(Object.entries(signed).filter(([, ok]) => ok === "no")).toEqual([]);
 });
 
 describe("clients that misbehave", () => {
@@ -186,6 +215,25 @@ describe("clients that misbehave", () => {
     await until(() => tls.held() === 0, "all to be given back");
     expect(tls.log.join("\n")).toContain("not done within 0.4 s");
     expect(tls.faults).toEqual([]);
+  });
+  test("and send garbage after the handshake are cut, and that is no fault of the proxy's", async () => {
+    await using tls = startTls({ certificates: setOf(a) });
+    for (const garbage of [
+      `1703030020${"00".repeat(32)}`,
+      "15030300020228",
+      Buffer.from("GET /\r\n").toString("hex"),
+    ]) {
+      const plain = net.connect(tls.port, "127.0.0.1").on("error", () => {});
+      const closed = new Promise((resolve) => plain.once("close", resolve));
+      const socket = connect({ socket: plain, servername: "a.test", rejectUnauthorized: false }).on("error", () => {});
+      await new Promise((resolve) => socket.once("secureConnect", resolve));
+      expect((await askOn(socket)).status).toBe(200);
+      plain.write(Buffer.from(garbage, "hex"));
+      await closed;
+    }
+    await until(() => tls.held() === 0, "all to be given back");
+    expect(tls.faults).toEqual([]);
+    expect(tls.log).toHaveLength(3);
   });
   test("and leave at any moment leave nothing behind", async () => {
     await using tls = startTls({ certificates: setOf(a) });

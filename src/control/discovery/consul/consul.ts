@@ -9,7 +9,7 @@ import { consulTiming, type Timing } from "../timing.ts";
 import { Agent, type Environment } from "./agent.ts";
 import { BlockingQuery } from "./blocking-query.ts";
 import { readInstances, serversOf, type Instance } from "./instances.ts";
-import { addTagged, serviceTag } from "./tags.ts";
+import { addTagged, readTagged, serviceTag, type TaggedService } from "./tags.ts";
 
 export interface ConsulOptions {
   readonly rules: ConsulRules;
@@ -27,6 +27,7 @@ export class ConsulSource implements Source {
   readonly #agent: Agent;
   readonly #standing: Standing;
   readonly #services = new Map<string, BlockingQuery<Instance[]>>();
+  readonly #tagged = new WeakMap<Instance[], TaggedService>();
   /** names of the tagged services; undefined in the list form */
   #catalog: BlockingQuery<string[]> | undefined;
   #remark: string | undefined;
@@ -71,9 +72,16 @@ export class ConsulSource implements Source {
       addServices(book, services, ({ upstream }) => serversOf(this.#services.get(upstream)?.value ?? []));
     } else {
       for (const [name, { value }] of [...this.#services].sort(([a], [b]) => (a < b ? -1 : 1)))
-        addTagged(book, name, value ?? []);
+        if (value) addTagged(book, name, this.#taggedIn(value));
     }
     return { ...nothing, hosts: book.hosts, remarks: book.remarks };
+  }
+
+  /** Most services are the same as at the last change. */
+  #taggedIn(instances: Instance[]): TaggedService {
+    let tagged = this.#tagged.get(instances);
+    if (!tagged) this.#tagged.set(instances, (tagged = readTagged(instances)));
+    return tagged;
   }
 
   /** What it has heard, for the source that replaces it. */

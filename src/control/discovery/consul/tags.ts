@@ -16,34 +16,47 @@ interface Tagged {
   readonly rules: PathRules;
 }
 
+/** What the tags of one service say. */
+export interface TaggedService {
+  readonly routes: readonly Tagged[];
+  readonly remarks: readonly string[];
+}
+
 /** Instances with the same host and path are members of one route; its settings are those of the first instance. */
-export function addTagged(book: RouteBook, service: string, instances: readonly Instance[]): void {
-  const routes = new Map<string, { tagged: Tagged; tags: string; members: Instance[] }>();
+export function readTagged(instances: readonly Instance[]): TaggedService {
+  const remarks: string[] = [];
+  const byTags = new Map<string, Instance[]>();
   for (const instance of instances) {
     if (!instance.tags.includes(serviceTag)) continue;
     const tags = instance.tags.filter((tag) => tag.startsWith("aralez.")).join("\n");
-    const owner = `service ${quoted(service)}`;
-    const same = [...routes.values()].find((route) => route.tags === tags);
-    if (same) {
-      same.members.push(instance);
-      continue;
-    }
-    const remarks: string[] = [];
-    const tagged = readTags(instance.tags, remarks);
-    book.remarks.push(...remarks.map((remark) => `${owner}: ${remark}`));
+    const same = byTags.get(tags);
+    if (same) same.push(instance);
+    else byTags.set(tags, [instance]);
+  }
+  const routes = new Map<string, { tagged: Tagged; members: Instance[] }>();
+  for (const members of byTags.values()) {
+    const tagged = readTags(members[0]!.tags, remarks);
     if (!tagged) continue;
     const key = tagged.host + tagged.path;
-    const known = routes.get(key);
-    if (known) {
-      book.remarks.push(`${owner}: its instances differ in their tags for ${key}: those of the first one count`);
-      known.members.push(instance);
-    } else routes.set(key, { tagged, tags, members: [instance] });
+    const first = routes.get(key);
+    if (!first) routes.set(key, { tagged, members });
+    else {
+      remarks.push(`its instances differ in their tags for ${key}: those of the first one count`);
+      first.members.push(...members);
+    }
   }
-  for (const { tagged, members } of routes.values()) {
-    // A closed route has no rules of its own, not even a redirect.
-    const rules: PathRules = tagged.rules.servers ? tagged.rules : { ...tagged.rules, servers: serversOf(members) };
-    book.add(tagged.host, tagged.path, false, rules, `service ${quoted(service)}`);
-  }
+  return { remarks, routes: [...routes.values()].map(({ tagged, members }) => withServers(tagged, members)) };
+}
+
+/** A closed route has no members already, nor anything else. */
+function withServers(tagged: Tagged, members: readonly Instance[]): Tagged {
+  return tagged.rules.servers ? tagged : { ...tagged, rules: { ...tagged.rules, servers: serversOf(members) } };
+}
+
+export function addTagged(book: RouteBook, service: string, { routes, remarks }: TaggedService): void {
+  const owner = `service ${quoted(service)}`;
+  book.remarks.push(...remarks.map((remark) => `${owner}: ${remark}`));
+  for (const { host, path, rules } of routes) book.add(host, path, false, rules, owner);
 }
 
 const known = ["service", "host", "path", "rate", "4xx_rate", "to_https", "redirect", "auth"];

@@ -1,6 +1,6 @@
 /** IngressStatus: writes into our Ingresses where clients reach them, so that `kubectl get ingress` and DNS tools know. */
 import { isIP } from "node:net";
-import { pause } from "../../../lib/backoff.ts";
+import { Backoff, pause } from "../../../lib/backoff.ts";
 import { describe } from "../../../lib/cause.ts";
 import { kubernetesStatusMs } from "../../../lib/limits.ts";
 import type { Api, Environment } from "./api.ts";
@@ -19,11 +19,14 @@ export class IngressStatus {
   readonly #options: IngressStatusOptions;
   readonly #stop = new AbortController();
   #poked = Promise.withResolvers<void>();
+  readonly #backoff: Backoff;
   /** what was told last: the same trouble is not told twice */
   #told = "";
 
   constructor(options: IngressStatusOptions) {
     this.#options = options;
+    // Writing is a courtesy: whoever may not is soon asked no more than now and then.
+    this.#backoff = new Backoff(options.api.timing.retryFirstMs * 4, kubernetesStatusMs);
     void this.#run(this.#stop.signal);
   }
 
@@ -45,11 +48,12 @@ export class IngressStatus {
       try {
         await this.#write(signal);
         this.#told = "";
+        this.#backoff.reset();
       } catch (error) {
         if (signal.aborted) return;
         this.#tell(`the status of ingresses cannot be written: ${describe(error)}`);
-        // Writing is a courtesy: whoever may not is not asked every moment.
-        await pause(kubernetesStatusMs, signal);
+        await pause(this.#backoff.nextMs(), signal);
+        this.poke();
       }
       await pause(this.#options.api.timing.pollMs, signal);
     }

@@ -10,7 +10,7 @@ import type { Attempt, Forwarder } from "../../forward/forwarder.ts";
 import { HeaderEdits, noEdits } from "../../headers/edits.ts";
 import type { Route } from "../../routing/table.ts";
 import type { Member } from "../../upstream/pool.ts";
-import { refuse, type Guard, type Verdict } from "../guard.ts";
+import { refuse, type Guard, type Rehearsal, type Verdict } from "../guard.ts";
 import type { CopyHeaders } from "./copy-headers.ts";
 import { PermissionExchange } from "./permission-exchange.ts";
 
@@ -50,6 +50,13 @@ export class ForwardGuard implements Guard {
     if (answer.body) drain(answer.body);
     exchange.route = { ...route, requestEdits: this.#edits(exchange, route, answer) };
     return undefined;
+  }
+
+  rehearse(exchange: Exchange): Rehearsal {
+    const { member, target } = this.permission;
+    const method = exchange.method === "HEAD" ? "HEAD" : "GET";
+    const note = `forward: ${method} ${target} would be asked of ${member.endpoint.name}; only its 2xx lets the request pass`;
+    return { verdict: undefined, note, open: true };
   }
 
   /** @throws Failure */

@@ -11,7 +11,7 @@ import {
 } from "../../../lib/limits.ts";
 import type { JWTPayload } from "jose";
 import type { Exchange, OwnReply } from "../../exchange.ts";
-import { refuse, type Guard, type Verdict } from "../guard.ts";
+import { refuse, type Guard, type Rehearsal, type Verdict } from "../guard.ts";
 import { busy } from "./busy.ts";
 import { quoted, unauthorized, type Realm } from "./challenge.ts";
 import { bearerOf, queryTokens } from "./token.ts";
@@ -56,6 +56,15 @@ export class JwtGuard implements Guard {
       return undefined;
     }
     return this.#verify(exchange, token, digest);
+  }
+
+  /** Keys that would have to be fetched are not: then only the request itself shows what becomes of the token. */
+  async rehearse(exchange: Exchange): Promise<Rehearsal> {
+    const { keySet } = this.verifier;
+    const shown = queryTokens(exchange.target).length > 0 || bearerOf(exchange.field("authorization")) !== undefined;
+    if (shown && keySet && !keySet.fresh)
+      return { verdict: undefined, note: `jwt: the keys of ${keySet.url} would be fetched first`, open: true };
+    return { verdict: await this.check(exchange), note: exchange.user === "" ? "jwt" : `jwt of ${exchange.user}` };
   }
 
   async #verify(exchange: Exchange, token: string, digest: string): Promise<Verdict> {

@@ -1,7 +1,7 @@
 /** `x4xx_limit`: answers 400–499 a second per client and host; who has had so many gets 429 until the window ends. */
 import type { Exchange, ExchangeWatcher } from "../../exchange.ts";
 import type { Ending } from "../../plane.ts";
-import { watch, type Guard, type Verdict } from "../guard.ts";
+import { watch, type Guard, type Rehearsal, type Verdict } from "../guard.ts";
 import { clientKey } from "./client-key.ts";
 import type { Scope } from "./scope.ts";
 import { tooMany } from "./too-many.ts";
@@ -24,6 +24,16 @@ export class X4xxLimit implements Guard, ExchangeWatcher {
       return tooMany("x4xx_limit", this.most, this.windows.leftMs(this.scope, key, nowMs));
     watch(exchange, this);
     return undefined;
+  }
+
+  rehearse({ client, startedMs }: Exchange): Rehearsal {
+    const key = clientKey(client);
+    const count = this.windows.count(this.scope, key, startedMs);
+    const leftMs = this.windows.leftMs(this.scope, key, startedMs);
+    return {
+      verdict: count >= this.most ? tooMany("x4xx_limit", this.most, leftMs) : undefined,
+      note: `${count} of ${this.most} answers 400 to 499 to this client in its second`,
+    };
   }
 
   over(exchange: Exchange, { status, cut }: Ending): void {

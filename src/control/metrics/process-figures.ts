@@ -1,0 +1,38 @@
+/** Figures of this process, by the names that every Prometheus client uses. */
+import { readdirSync } from "node:fs";
+import { descriptorsMax } from "../../lib/descriptors.ts";
+import { counter, gauge, type Family } from "./family.ts";
+
+export interface ProcessFigures {
+  readonly openFiles: number;
+  readonly residentBytes: number;
+}
+
+export function processFigures(): ProcessFigures {
+  return { openFiles: openFiles(), residentBytes: process.memoryUsage.rss() };
+}
+
+export function processFamilies({ openFiles, residentBytes }: ProcessFigures): Family[] {
+  const { user, system } = process.cpuUsage();
+  return [
+    counter("process_cpu_seconds_total", "CPU time of user and system", (user + system) / 1e6),
+    gauge("process_resident_memory_bytes", "Resident memory", residentBytes),
+    gauge("process_open_fds", "Files and sockets that are open", openFiles),
+    gauge("process_max_fds", "Files and sockets that may be open", descriptorsMax()),
+    gauge(
+      "process_start_time_seconds",
+      "When the process started, in seconds since 1970",
+      performance.timeOrigin / 1000,
+    ),
+  ];
+}
+
+/** 0 where there is no /proc, or no file left to look with. */
+function openFiles(): number {
+  try {
+    // The listing itself holds one.
+    return readdirSync("/proc/self/fd").length - 1;
+  } catch {
+    return 0;
+  }
+}
