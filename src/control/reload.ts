@@ -91,6 +91,10 @@ export class Reloader {
   #rules: Rules | undefined;
   /** with what sources brought */
   #merged: Rules | undefined;
+  /** why the last change that sources brought is not in force; "" = it is */
+  #refused = "";
+  /** what the last compilation warned of */
+  #warned = new Set<string>();
   /** the sources that were applied or refused last: the same text is not told twice */
   #lastSources = "";
   #queue: Promise<unknown> = Promise.resolve();
@@ -173,6 +177,7 @@ export class Reloader {
     this.discovery.follow(rules);
     const merged = this.discovery.merge(rules);
     const version = versionOf(merged);
+    this.#warned.clear();
     const compiled = this.#compile(merged, version, main.file);
     if ("kind" in compiled) {
       if (before) this.discovery.follow(before);
@@ -198,10 +203,12 @@ export class Reloader {
     if (version === this.#options.plane.table.version) return { kind: "same" };
     const compiled = this.#compile(merged, version, "");
     if ("kind" in compiled) {
-      for (const { message } of compiled.problems)
-        this.#options.log("error", "discovery", `${message}: what is in force stays`);
+      const [{ message } = { message: "" }] = compiled.problems;
+      if (message !== this.#refused) this.#options.log("error", "discovery", `${message}: what is in force stays`);
+      this.#refused = message;
       return compiled;
     }
+    this.#refused = "";
     this.#merged = merged;
     this.#publish(compiled.table, compiled.targets);
     this.#summariseSoon();
@@ -211,8 +218,9 @@ export class Reloader {
   #compile(rules: Rules, version: string, file: string): Compiled | (ReloadResult & { kind: "refused" }) {
     const { settings, log, plane, stickyKey } = this.#options;
     const files = new Map<string, string>();
+    const warned = new Set<string>();
     try {
-      return compile(rules, {
+      const compiled = compile(rules, {
         ...compileSettings(settings(), stickyKey),
         ...this.#tls(),
         readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
@@ -220,8 +228,11 @@ export class Reloader {
         guardState: plane.guardState,
         forwarder: () => plane.options.forwarder,
         version,
-        warn: (remark) => log("warn", "config", remark),
+        // Sources change all the time, and what was wrong before is wrong still.
+        warn: (remark) => void (warned.add(remark), this.#warned.has(remark) || log("warn", "config", remark)),
       });
+      this.#warned = warned;
+      return compiled;
     } catch (error) {
       // A folder or CA file went away between the check and now.
       const message = (error as Error).message;

@@ -299,4 +299,10 @@ test("a discovered server that is the proxy's own admin address carries nothing 
   await using proxy = await startProxy(`provider: consul\nconsul: { servers: ["${consul.url}"] }`);
   expect([await goes(proxy, "evil.test"), await goes(proxy, "good.test")]).toEqual(["404", "one"]);
   await proxy.logged(/route evil\.test\/ is switched off/);
+  // Told once, however often something else changes.
+  for (let i = 1; i <= 3; i++) {
+    consul.set(`more${i}`, [{ id: `m${i}`, port: one.port, tags: tags(`more${i}.test`) }]);
+    await follows(proxy, "one", `more${i}.test`, "/");
+  }
+  expect(proxy.log().match(/route evil\.test\/ is switched off/g)).toHaveLength(1);
 });

@@ -158,7 +158,7 @@ function answerTo(request: ClientRequest, question: Question, tls: boolean): Pro
     if (bodyMs > 0) timers.add(late("it did not end its answer", bodyMs));
     resolve(response);
   });
-  request.once("error", (error) => reject(new Error(describe(error))));
+  request.on("error", (error) => reject(new Error(describe(error))));
   request.once("close", () => {
     for (const timer of timers) clearTimeout(timer);
     signal.removeEventListener("abort", stop);
@@ -181,7 +181,7 @@ function read(response: IncomingMessage, take: (chunk: Buffer) => void): Promise
     }
   });
   response.once("end", () => (response.complete ? resolve() : reject(new Error("its answer was cut"))));
-  response.once("error", (error) => reject(new Error(`its answer was cut: ${describe(error)}`)));
+  response.on("error", (error) => reject(new Error(`its answer was cut: ${describe(error)}`)));
   response.once("close", () => reject(new Error("its answer was cut")));
   return promise;
 }

@@ -43,7 +43,7 @@ export class Standing {
   /** It is not asked any more. */
   forget(question: string): void {
     this.#waiting.delete(question);
-    this.#recover(question);
+    this.#failing.delete(question);
   }
 
   good(question: string): void {
@@ -64,6 +64,11 @@ export class Standing {
     const known = routes();
     const stays = known > 0 ? `what it said last stays in force (${known} routes)` : "it has brought no routes yet";
     log("warn", `${error} (${question}); ${stays}, and it is asked again`);
+  }
+
+  /** For whoever looks closely. */
+  note(question: string, text: string): void {
+    this.#options.log("debug", `${question}: ${text}`);
   }
 
   /** Every question has had its first answer. */

@@ -1,9 +1,14 @@
 /** Consul as a source, against a server that speaks its protocol (contract, sections 8 and 12). */
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import type { ConsulRules } from "../../../src/data/routing/discovery-rules.ts";
 import { showAddress } from "../../../src/lib/address.ts";
 import { ConsulSource } from "../../../src/control/discovery/consul/consul.ts";
 import { consulTiming, type Timing } from "../../../src/control/discovery/timing.ts";
+import { madeBySelf, temporary } from "../../support/certificates.ts";
 import { startConsul } from "../../support/consul.ts";
 import { deadPort } from "../../support/origins.ts";
 import { until } from "../../support/proxy.ts";
@@ -181,6 +186,33 @@ describe("what is known stays [A7]", () => {
     await until(() => watched.routes()["shop.test/"]?.[0] === "127.0.0.1:1009");
     await consul.stop();
   });
+});
+
+test("https is verified by default, by ca_file where it is given; verify: false is a choice [B13]", async () => {
+  using folder = temporary();
+  const { crt, key } = madeBySelf({ names: ["IP:127.0.0.1"] });
+  const body = JSON.stringify([{ Node: { Address: "10.0.0.1" }, Service: { ID: "1", Port: 80 }, Checks: [] }]);
+  let asked = 0;
+  const server = createServer({ cert: crt, key }, (_, response) => {
+    asked++;
+    response.writeHead(200, { "X-Consul-Index": "1" });
+    response.end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const servers = [`https://127.0.0.1:${(server.address() as AddressInfo).port}`];
+  writeFileSync(join(folder.path, "ca.pem"), crt);
+  try {
+    using strict = watch({ servers, services: shop, token: "t" });
+    await until(() => /certificate/.test(strict.source.state.error));
+    expect(asked).toBe(0);
+    using given = watch({ servers, services: shop, ca_file: join(folder.path, "ca.pem") });
+    await until(() => given.routes()["shop.test/"]?.length === 1);
+    using careless = watch({ servers, services: shop, verify: false });
+    await until(() => careless.routes()["shop.test/"]?.length === 1);
+  } finally {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
 });
 
 test("every server of the list is used, the last one too [B19]", async () => {

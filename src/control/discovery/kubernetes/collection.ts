@@ -71,6 +71,7 @@ export class Collection<T> {
         if (signal.aborted) return;
         if (error instanceof Expired) {
           this.#version = "";
+          standing.note(label, "its place in the history is gone: everything is listed anew");
           await pause(beganMs + api.timing.pollMs - performance.now(), signal);
           continue;
         }
