@@ -22,6 +22,7 @@ const points = [
   "19",
   "20",
   "25",
+  "29",
   "30",
 ];
 const findings = [
@@ -31,6 +32,7 @@ const findings = [
   "A4",
   "A5",
   "A6",
+  "A7",
   "A8",
   "B1",
   "B2",

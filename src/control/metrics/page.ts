@@ -103,7 +103,6 @@ function* familiesOf(sources: MetricSources): Iterable<Family> {
 }
 
 function providerFamilies(states: readonly SourceState[]): Family[] {
-  if (states.length === 0) return [];
   const of = (figure: (state: SourceState) => number) =>
     states.map((state) => [{ provider: state.name }, figure(state)] as const);
   return [

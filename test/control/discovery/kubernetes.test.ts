@@ -140,6 +140,7 @@ describe("the list form [29]", () => {
     using watched = watch(kube, shop);
     await until(() => watched.routes()["shop.test/"]?.length === 1);
     await until(() => watched.source.state.up);
+    expect(watched.lines).toEqual([]);
   });
 
   test("a slice that goes away takes its members, the others stay; appProtocol is honoured", async () => {

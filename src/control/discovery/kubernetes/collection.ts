@@ -5,7 +5,7 @@
 import { Backoff, pause } from "../../../lib/backoff.ts";
 import { describe } from "../../../lib/cause.ts";
 import { kubernetesObjectsMax, kubernetesPageObjects, kubernetesWatchTries } from "../../../lib/limits.ts";
-import { StatusError } from "../client.ts";
+import { StatusError, type Answer } from "../client.ts";
 import type { Standing } from "../standing.ts";
 import type { Api } from "./api.ts";
 import type { KubernetesObject } from "./objects.ts";
@@ -114,18 +114,28 @@ export class Collection<T> {
   }
 
   async #page(server: URL, token: string, signal: AbortSignal): Promise<ObjectList> {
-    const { api, paths, selector } = this.#options;
     const query = `limit=${kubernetesPageObjects}${token === "" ? "" : `&continue=${encodeURIComponent(token)}`}`;
     try {
-      const { text } = await api.ask(server, this.#target(query, selector), signal);
+      const { text } = await this.#ask(server, query, signal);
       const page = JSON.parse(text) as ObjectList;
       if (!Array.isArray(page.items ?? [])) throw new Error("expected a list of objects, found something else");
       return page;
     } catch (error) {
       if (error instanceof StatusError && error.status === 410) throw new Expired();
-      if (error instanceof StatusError && error.status === 404 && paths.length > 1)
-        this.#path = (this.#path + 1) % paths.length;
       throw error;
+    }
+  }
+
+  /** A version of the kind that this server does not have is no failure while there is another one to try. */
+  async #ask(server: URL, query: string, signal: AbortSignal): Promise<Answer> {
+    const { api, paths, selector } = this.#options;
+    for (let tried = 1; ; tried++) {
+      try {
+        return await api.ask(server, this.#target(query, selector), signal);
+      } catch (error) {
+        if (!(error instanceof StatusError) || error.status !== 404 || tried >= paths.length) throw error;
+        this.#path = (this.#path + 1) % paths.length;
+      }
     }
   }
 
