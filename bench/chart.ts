@@ -16,6 +16,7 @@ const ratioMax = 3;
 /** Legible on white and on black; nobody has to tell red from green. */
 const colours: Readonly<Partial<Record<ContenderName, string>>> = {
   aralez: "#d9730d",
+  "aralez-bun": "#c9a227",
   baseline: "#b08d57",
   nginx: "#3f8f5f",
   "nginx-large": "#86b89b",

@@ -2,10 +2,13 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Plan } from "./contenders/contender.ts";
+import { certificateFiles, makeCertificate } from "./certificate.ts";
+import type { Plan, TlsPlace } from "./contenders/contender.ts";
 import { contenders, type ContenderName } from "./contenders/index.ts";
 import { ConnectionCount, planOrigin, writeOriginFiles } from "./origin.ts";
 import { cores, startOn, type Child } from "./processes.ts";
+import { checkResumption } from "./resumption.ts";
+import type { Scenario } from "./scenarios.ts";
 import { checkWork } from "./work.ts";
 
 const readyWaitMs = 15_000;
@@ -29,27 +32,33 @@ export class Lab implements AsyncDisposable {
   readonly #children: Child[] = [];
   #originPort = 0;
   #echoPort = 0;
-  #echoes = false;
+  #scenario: Scenario | undefined;
+  #tls: Omit<TlsPlace, "plainPort"> | undefined;
   #connections: ConnectionCount | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(readonly trees: Trees) {}
 
-  /** @param echo start the echo server of the WebSocket scenarios too */
-  async startOrigin(echo: boolean): Promise<void> {
+  /** Starts what the scenario needs beside the contenders. */
+  async startOrigin(scenario: Scenario): Promise<void> {
+    this.#scenario = scenario;
     const folder = this.#folder("origin");
     const port = (this.#originPort = freePort());
     writeOriginFiles(folder);
     await this.#start("the origin", port, planOrigin(folder, port), this.cores.origin, folder);
     this.#connections = new ConnectionCount(port);
     this.#echoPort = freePort();
-    this.#echoes = echo;
-    if (echo) await this.#startEcho(this.#echoPort);
+    if (scenario.tool === "websocket") await this.#startOwn("echo", this.#echoPort);
+    if (!scenario.tls) return;
+    this.#tls = { ...certificateFiles(this.#folder("tls")), h2cPort: freePort() };
+    makeCertificate(this.#tls);
+    if (scenario.upstream === "h2c") await this.#startOwn("h2c-origin", this.#tls.h2cPort);
   }
 
-  async #startEcho(port: number): Promise<void> {
-    const command = [process.execPath, join(import.meta.dir, "echo.ts"), String(port)];
-    await this.#start("the echo server", port, { command, files: {} }, this.cores.origin, this.#folder("echo"));
+  /** A server of our own: a program in this folder. */
+  async #startOwn(name: "echo" | "h2c-origin", port: number): Promise<void> {
+    const command = [process.execPath, join(import.meta.dir, `${name}.ts`), String(port)];
+    await this.#start(`the server ${name}.ts`, port, { command, files: {} }, this.cores.origin, this.#folder(name));
   }
 
   /** Connections that reached the origin so far. */
@@ -60,11 +69,19 @@ export class Lab implements AsyncDisposable {
   async start(name: ContenderName): Promise<Running> {
     const folder = this.#folder(name);
     const port = freePort();
-    const place = { folder, port, originPort: this.#originPort, echoPort: this.#echoPort, ...this.trees };
+    const tls = this.#tls && { tls: { ...this.#tls, plainPort: freePort() } };
+    const place = { folder, port, originPort: this.#originPort, echoPort: this.#echoPort, ...tls, ...this.trees };
     const plan = contenders[name].plan(place);
     const running = await this.#start(name, port, plan, this.cores.proxy, folder);
-    await checkWork(`http://127.0.0.1:${port}`, name, this.#echoes);
+    await this.#check(name, port);
     return { name, ...running };
+  }
+
+  async #check(name: ContenderName, port: number): Promise<void> {
+    const { tool, tls = false, streams, upstream, connects, grpc = false } = this.#scenario!;
+    const asked = { echo: tool === "websocket", h2c: upstream === "h2c", grpc };
+    await checkWork({ port, tls, http2: streams !== undefined }, name, asked);
+    if (connects === "resumed") await checkResumption(port, name, this.folder);
   }
 
   /** Stops everything, in the opposite order, and removes the folder; harmless when called again. */
@@ -105,12 +122,18 @@ export class Lab implements AsyncDisposable {
   }
 }
 
-/** A port that was free a moment ago. */
+const givenPorts = new Set<number>();
+
+/** A port that was free a moment ago, and another one each time. */
 function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
+  for (;;) {
+    const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    const { port } = listener;
+    listener.stop(true);
+    if (givenPorts.has(port)) continue;
+    givenPorts.add(port);
+    return port;
+  }
 }
 
 /** Waits until something accepts connections there. */

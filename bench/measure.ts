@@ -2,7 +2,8 @@
 import { missingProgram, reference, usual, type ContenderName } from "./contenders/index.ts";
 import { Lab, type Running, type Trees } from "./lab.ts";
 import { load } from "./load/load.ts";
-import { pacedLoad, type PacedLoad } from "./load/paced.ts";
+import type { PacedLoad } from "./load/h2load-output.ts";
+import { pacedLoad } from "./load/paced.ts";
 import type { LoadResult } from "./load/result.ts";
 import { cpuSeconds, residentBytes } from "./processes.ts";
 import { median } from "./report.ts";
@@ -91,7 +92,7 @@ class Course {
   async run(): Promise<ScenarioResult> {
     const { lab, options } = this;
     const { scenario, seconds, warmupSeconds, pace } = options;
-    await lab.startOrigin(this.#scenario.tool === "websocket");
+    await lab.startOrigin(this.#scenario);
     const running: Running[] = [];
     // New processes for each scenario: the memory shown belongs to it alone.
     for (const name of contendersOf(this.#scenario, options.contenders)) running.push(await lab.start(name));

@@ -11,7 +11,7 @@ import { measureScenario, type ScenarioResult } from "./measure.ts";
 import { environment } from "./processes.ts";
 import { catalogue, pacedRowsOf, rowsOf, summary, table } from "./report.ts";
 import { noteOf, readResults, writeResults, type Results } from "./results.ts";
-import { scenarios } from "./scenarios.ts";
+import { scenarios, type Scenario } from "./scenarios.ts";
 
 /** Clock ticks are 10 ms: below so many of them one more or less shows in the figure. */
 const cpuSecondsMin = 0.25;
@@ -45,8 +45,14 @@ async function act(options: Arguments): Promise<number> {
     return 0;
   }
   if (options.showConfig) {
-    const names = new Set(options.scenarios.flatMap((name) => participants(name, options)));
-    console.log(showConfigurations([...names], options.tree, options.baseline));
+    const named = (tls: boolean) => [
+      ...new Set(
+        options.scenarios
+          .filter((name) => (scenarios[name]!.tls ?? false) === tls)
+          .flatMap((name) => participants(name, options)),
+      ),
+    ];
+    console.log(showConfigurations(named(false), named(true), options.tree, options.baseline));
     return 0;
   }
   if (options.from !== undefined) {
@@ -75,11 +81,14 @@ function participants(scenario: string, { contenders }: Arguments): readonly Con
 
 /** A contender that nobody asked for by name is left out with a line; every other tool is needed. */
 function missingTools(options: Arguments): string[] {
+  const some = (of: (scenario: Scenario) => boolean) => options.scenarios.some((name) => of(scenarios[name]!));
   const tools = [
     ["nginx", "nginx-light"],
-    ["wrk", "wrk"],
+    ...(some(({ tool = "wrk" }) => tool === "wrk") ? [["wrk", "wrk"]] : []),
+    ...(some(({ tls = false }) => tls) ? [["openssl", "openssl"]] : []),
     ...["taskset", "setpriv", "prlimit"].map((name) => [name, "util-linux"]),
-    ...(options.pace > 0 && options.scenarios.some((name) => scenarios[name]!.paced)
+    ...(some(({ tool }) => tool === "h2load") ? [["h2load", "nghttp2-client"]] : []),
+    ...(options.pace > 0 && some(({ tool, paced = false }) => tool !== "h2load" && paced)
       ? [["h2load", "nghttp2-client; or --pace 0"]]
       : []),
   ];

@@ -12,8 +12,21 @@ export interface Scenario {
   readonly headers?: Readonly<Record<string, string>>;
   /** bytes of the request body; default none */
   readonly bodyBytes?: number;
-  /** what makes the load: default `wrk`, keep-alive as fast as it goes; `connect` opens a connection for each request */
-  readonly tool?: "wrk" | "connect" | "websocket";
+  /**
+   * what makes the load: default `wrk`, keep-alive as fast as it goes; `connect` opens a connection for each request;
+   * `h2load` with TLS
+   */
+  readonly tool?: "wrk" | "connect" | "websocket" | "h2load";
+  /** the contenders listen with TLS; h2load only */
+  readonly tls?: boolean;
+  /** HTTP/2 with at most so many requests at a time on each connection; without it HTTP/1.1. h2load only */
+  readonly streams?: number;
+  /** h2load: a connection for each request, with whole handshakes at a fixed rate, or resumed ones as fast as it goes */
+  readonly connects?: "full" | "resumed";
+  /** the origin that speaks HTTP/2 without TLS; default the usual one, in HTTP/1.1 */
+  readonly upstream?: "h2c";
+  /** unary calls of gRPC; `target`, `method` and `bodyBytes` are not used */
+  readonly grpc?: boolean;
   /** host, target and header lines differ from request to request; `headers` is not used */
   readonly varied?: boolean;
   /** WebSocket: payload of a message */
@@ -46,6 +59,7 @@ const browserHeaders = {
 const small = { target: "/small", connections: 50 };
 const post = { target: "/took", method: "POST", headers: { "Content-Type": "application/octet-stream" } };
 const large = { also: ["nginx-large"] };
+const tls = { ...small, tool: "h2load", tls: true, also: ["aralez-bun"] } as const;
 
 export const scenarios: Readonly<Record<string, Scenario>> = {
   small: { ...small, doc: "small JSON, 1 header line, 50 connections", paced: true },
@@ -85,6 +99,52 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     tool: "websocket",
     messageBytes: 16 * 1024,
     ...large,
+  },
+  tls: { ...tls, doc: "TLS, HTTP/1.1: small JSON, 50 connections", paced: true },
+  "tls-close": {
+    ...tls,
+    doc: "TLS, HTTP/1.1: a new connection with a whole handshake for each request, 500 a second",
+    connects: "full",
+  },
+  "tls-resume": {
+    ...tls,
+    doc: "TLS, HTTP/1.1: a new connection with a resumed session for each request, 50 at a time",
+    connects: "resumed",
+  },
+  "h2-1": { ...tls, doc: "HTTP/2: small JSON, 50 connections of one request at a time", streams: 1, paced: true },
+  "h2-10": {
+    ...tls,
+    doc: "HTTP/2: small JSON, 10 connections × 10 streams",
+    connections: 10,
+    streams: 10,
+    paced: true,
+  },
+  "h2-32": { ...tls, doc: "HTTP/2: small JSON, 4 connections × 32 streams", connections: 4, streams: 32 },
+  "h2-h2c": {
+    ...tls,
+    doc: "HTTP/2 to an upstream in HTTP/2: small JSON, 10 connections × 10 streams",
+    connections: 10,
+    streams: 10,
+    upstream: "h2c",
+  },
+  "h2-100k": {
+    ...tls,
+    doc: "HTTP/2: 100 KiB, 10 connections × 10 streams",
+    target: "/100k",
+    connections: 10,
+    streams: 10,
+    also: ["aralez-bun", "nginx-large"],
+  },
+  grpc: {
+    ...tls,
+    doc: "gRPC to an upstream without TLS: unary calls of 64 bytes each way, 4 connections × 10 streams",
+    connections: 4,
+    streams: 10,
+    upstream: "h2c",
+    grpc: true,
+    paced: true,
+    // Bun.serve sends no trailers.
+    also: [],
   },
   features: {
     ...small,

@@ -12,6 +12,17 @@ export const prefix = prefixes[5]!;
 /** One host more, all of whose paths lead to the echo server of the WebSocket scenarios. */
 export const socketsHost = "sockets.bench.test";
 
+/** One host more, all of whose paths lead to the origin that speaks HTTP/2 without TLS. */
+export const h2cHost = "h2c.bench.test";
+
+/** A call of gRPC: its path, and one message with its prefix of five bytes, which is also the answer's. */
+export const grpcPath = "/bench.Echo/Unary";
+const grpcPayload = "a message of 64 bytes, which stands for a small protocol buffer.";
+export const grpcMessage: Buffer = Buffer.concat([
+  Buffer.from([0, 0, 0, 0, grpcPayload.length]),
+  Buffer.from(grpcPayload),
+]);
+
 /** Idle connections to the origin that each contender may keep. */
 export const idleConnections = 512;
 

@@ -1,41 +1,60 @@
 /** Whether a contender does its work: asked before anything is measured. */
-import { files, host, prefix, requestLines, responseLines, smallBody, socketsHost } from "./site.ts";
+import { ask, type Answered, type Door, type Question } from "./ask.ts";
+import {
+  files,
+  grpcMessage,
+  grpcPath,
+  h2cHost,
+  host,
+  prefix,
+  requestLines,
+  responseLines,
+  smallBody,
+  socketsHost,
+} from "./site.ts";
+
+/** Which of the special hosts are asked; their servers must run. */
+export interface Asked {
+  readonly echo?: boolean;
+  readonly h2c?: boolean;
+  readonly grpc?: boolean;
+}
 
 /**
  * The right bodies, the lines of both ways, and what every proxy here tells the origin about the client.
- * @param url of the contender
- * @param echo ask the WebSocket host too; its server must run
  * @throws Error naming the first difference
  */
-export async function checkWork(url: string, contender: string, echo: boolean): Promise<void> {
-  const check = new Check(url, contender);
-  const small = await check.ask(`${prefix}/small`, host);
-  const text = await small.text();
-  check.same(`the answer (status ${small.status})`, text, smallBody);
-  for (const [name, value] of responseLines) check.same(`the answer's ${name}`, small.headers.get(name), value);
-  await check.seen(`${prefix}/seen`, host);
-  if (echo) await check.seen("/seen", socketsHost);
-  for (const [name, bytes] of Object.entries(files)) {
-    const { byteLength } = await (await check.ask(`${prefix}/${name}`, host)).arrayBuffer();
-    check.same(`the length of ${name}`, byteLength, bytes);
+export async function checkWork(door: Door, contender: string, { echo, h2c, grpc }: Asked): Promise<void> {
+  const check = new Check(door, contender);
+  await check.small({ host, target: `${prefix}/small` });
+  await check.seen({ host, target: `${prefix}/seen` });
+  if (echo) await check.seen({ host: socketsHost, target: "/seen" });
+  if (h2c) {
+    await check.small({ host: h2cHost, target: `${prefix}/small` });
+    await check.seen({ host: h2cHost, target: `${prefix}/seen` });
   }
-  const took = await check.ask(`${prefix}/took`, host, new Uint8Array(1024 * 1024));
-  check.same(`the answer to 1 MiB (status ${took.status})`, await took.text(), smallBody);
+  if (grpc) await check.call();
+  for (const [name, bytes] of Object.entries(files)) {
+    const { length } = (await check.ask({ host, target: `${prefix}/${name}` })).bytes;
+    check.same(`the length of ${name}`, length, bytes);
+  }
+  const took = await check.ask({ host, target: `${prefix}/took`, body: new Uint8Array(1024 * 1024) });
+  check.same(`the answer to 1 MiB (status ${took.status})`, String(took.bytes), smallBody);
 }
 
 class Check {
   constructor(
-    readonly url: string,
+    readonly door: Door,
     readonly contender: string,
   ) {}
 
-  ask(target: string, host: string, body?: Uint8Array<ArrayBuffer>): Promise<Response> {
-    return fetch(`${this.url}${target}`, {
-      ...(body && { method: "POST", body }),
-      headers: { Host: host },
-      proxy: false,
-      keepalive: false,
-    } as BunFetchRequestInit);
+  async ask(question: Question): Promise<Answered> {
+    try {
+      return await ask(this.door, question);
+    } catch (error) {
+      const what = `${question.host}${question.target}`;
+      throw new Error(`${this.contender} does not answer at ${what}: ${(error as Error).message}`, { cause: error });
+    }
   }
 
   same(what: string, found: unknown, wanted: unknown): void {
@@ -45,26 +64,47 @@ class Check {
       );
   }
 
+  async small(question: Question): Promise<void> {
+    const { status, bytes, fields } = await this.ask(question);
+    this.same(`the answer at ${question.host} (status ${status})`, String(bytes), smallBody);
+    this.#edited(fields);
+  }
+
+  /** A unary call of gRPC, with its trailers. */
+  async call(): Promise<void> {
+    const headers = { "content-type": "application/grpc", te: "trailers" };
+    const body = new Uint8Array(grpcMessage);
+    const { status, bytes, fields } = await this.ask({ host: h2cHost, target: grpcPath, body, headers });
+    this.same(`grpc-status (status ${status})`, fields.get("grpc-status"), "0");
+    this.same("the message", String(bytes), String(grpcMessage));
+    this.#edited(fields);
+  }
+
   /** What the server behind it was told. */
-  async seen(target: string, host: string): Promise<void> {
-    const response = await this.ask(target, host);
-    const text = await response.text();
+  async seen(question: Question): Promise<void> {
+    const { host, target } = question;
+    const { status, bytes } = await this.ask(question);
     let seen: Record<string, string> = {};
     try {
-      seen = JSON.parse(text) as Record<string, string>;
+      seen = JSON.parse(String(bytes)) as Record<string, string>;
     } catch {
-      this.same(`the answer at ${host}${target} (status ${response.status})`, text, "JSON");
+      this.same(`the answer at ${host}${target} (status ${status})`, String(bytes), "JSON");
     }
     const expected: Record<string, string> = {
       ...Object.fromEntries(requestLines),
       Host: host,
       "X-Forwarded-For": "127.0.0.1",
-      "X-Forwarded-Proto": "http",
+      "X-Forwarded-Proto": this.door.tls ? "https" : "http",
       "X-Forwarded-Host": host,
-      "X-Forwarded-Port": new URL(this.url).port,
+      "X-Forwarded-Port": String(this.door.port),
       "X-Real-IP": "127.0.0.1",
     };
     for (const [name, value] of Object.entries(expected)) this.same(`${name} at ${host}`, seen[name], value);
     if (!seen["X-Request-Id"]) this.same(`X-Request-Id at ${host}`, seen["X-Request-Id"], "an id");
+  }
+
+  #edited(fields: ReadonlyMap<string, string>): void {
+    for (const [name, value] of responseLines)
+      this.same(`the answer's ${name}`, fields.get(name.toLowerCase()) ?? null, value);
   }
 }

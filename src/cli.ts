@@ -1,4 +1,5 @@
 /** The command line: every verb and flag in one table, and the way from arguments to a verb. */
+import { adminFlags, keyFlag } from "./cli/admin-flags.ts";
 import { readArguments, UsageError } from "./cli/arguments.ts";
 import type { Environment, Verb } from "./cli/verb.ts";
 
@@ -34,6 +35,32 @@ export const verbs = {
     doc: "list certificates and hosts without one; exits 1 if one is bad or expired, or a host has none",
     flags: { conf, json: { type: "boolean", doc: "as JSON" } },
     load: () => import("./cli/certs.ts"),
+  },
+  status: {
+    doc: "show the routes of the running proxy and how its servers are; exits 1 if one is down",
+    flags: { conf, ...adminFlags, key: keyFlag },
+    load: () => import("./cli/status.ts"),
+  },
+  health: {
+    doc: "ask whether the running proxy is alive: exits 0 if it is",
+    flags: { conf, ...adminFlags, ready: { type: "boolean", doc: "whether it is ready: not while it is stopping" } },
+    load: () => import("./cli/health.ts"),
+  },
+  reload: {
+    doc: "have the running proxy read its files again, and say what that changed or what is wrong",
+    flags: { conf, ...adminFlags, key: keyFlag },
+    load: () => import("./cli/reload.ts"),
+  },
+  token: {
+    doc: "have the running proxy issue a token for `authorization: {type: jwt}`, and print it",
+    flags: {
+      conf,
+      ...adminFlags,
+      key: keyFlag,
+      owner: { type: "string", value: "NAME", doc: "whose token it is, for the log" },
+      minutes: { type: "string", value: "N", doc: "how long it is good for, 1 to 525600 (default: 60)" },
+    },
+    load: () => import("./cli/token.ts"),
   },
   explain: {
     doc: "tell what would become of a request: route, limits, authorization, headers, and which servers are up",

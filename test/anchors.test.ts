@@ -13,6 +13,7 @@ const points = [
   "8",
   "9",
   "10",
+  "11",
   "12",
   "13",
   "14",
@@ -21,7 +22,10 @@ const points = [
   "17",
   "19",
   "20",
+  "23",
+  "24",
   "25",
+  "26",
   "29",
   "30",
 ];
@@ -50,7 +54,9 @@ const findings = [
   "B19",
   "B20",
   "B22",
+  "B24",
   "B23",
+  "B25",
 ];
 
 const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]

@@ -1,5 +1,5 @@
 /** Aralez with one optional feature each, beside one with none of them: what a feature costs is the difference. */
-import { oneCheckRule, planAralez, type Lines } from "./aralez.ts";
+import { oneCheckName, oneCheckRule, planAralez, type Lines } from "./aralez.ts";
 import type { Contender } from "./contender.ts";
 
 /** Everything that is on by default and can be switched off. */
@@ -16,7 +16,10 @@ function feature(doc: string, lines: Lines): Contender {
 
 export const features = {
   "aralez-none": feature("no optional feature: no health checks, retries, ejection, access log, …", {}),
-  "aralez-health": feature("aralez-none with health checks", { rules: `${oneCheckRule}${off.retries}${off.fails}` }),
+  "aralez-health": feature("aralez-none with health checks", {
+    rules: `${oneCheckRule}${off.retries}${off.fails}`,
+    path: oneCheckName,
+  }),
   "aralez-retries": feature("aralez-none with retries and their budget", { rules: `${off.healthcheck}${off.fails}` }),
   "aralez-ejection": feature("aralez-none with max_fails", { rules: `${off.healthcheck}${off.retries}` }),
   "aralez-log": feature("aralez-none with the access log, into a file", {
@@ -36,6 +39,6 @@ export const features = {
     rules: `${oneCheckRule}${sticky}`,
     accessLog: "all",
     settings: `log_file: output.log\n${trustedProxies}`,
-    path: strip,
+    path: `${strip}, ${oneCheckName}`,
   }),
 } satisfies Record<string, Contender>;

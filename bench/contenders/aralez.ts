@@ -1,17 +1,22 @@
 /** Aralez, from this checkout or from another one, in a process of its own as a user runs it. */
 import { join } from "node:path";
-import { hosts, idleConnections, prefixes, requestLines, responseLines, socketsHost } from "../site.ts";
-import type { Contender, Place, Plan } from "./contender.ts";
+import { h2cHost, hosts, idleConnections, prefixes, requestLines, responseLines, socketsHost } from "../site.ts";
+import type { Contender, Place, Plan, TlsPlace } from "./contender.ts";
 
 export const aralez: Contender = {
   doc: "this checkout (or --tree DIR), one process, logs off, one health check every 2 s",
-  plan: (place) => planAralez(place, place.tree, oneCheck),
+  plan: (place) => planAralez(place, place.tree, usualLines(place)),
 };
 
 export const aralezFetch: Contender = {
   doc: "the same on Bun's own engines: listener_engine bun, upstream_engine fetch",
   plan: (place) =>
     planAralez(place, place.tree, { ...oneCheck, settings: "listener_engine: bun\nupstream_engine: fetch\n" }),
+};
+
+export const aralezBun: Contender = {
+  doc: "the same with Bun.serve for clients only: listener_engine bun",
+  plan: (place) => planAralez(place, place.tree, { ...oneCheck, settings: "listener_engine: bun\n" }),
 };
 
 export const aralezChecks: Contender = {
@@ -23,7 +28,7 @@ export const baseline: Contender = {
   doc: "the checkout of --baseline DIR, set up as aralez: for a before and after",
   plan(place) {
     if (place.baseline === undefined) throw new Error('The contender "baseline" needs --baseline DIR');
-    return planAralez(place, place.baseline, oneCheck);
+    return planAralez(place, place.baseline, usualLines(place));
   },
 };
 
@@ -41,13 +46,19 @@ export interface Lines {
 
 /** All routes ask for the same, so that their one server is asked once for all of them. */
 export const oneCheckRule = "healthcheck: { method: HEAD, path: /health, host: origin.bench.test }\n";
-const oneCheck: Lines = { rules: oneCheckRule };
+/** … and by one name: it belongs to a check too, and is each host's own otherwise. For each path. */
+export const oneCheckName = "server_name: origin.bench.test";
+const oneCheck: Lines = { rules: oneCheckRule, path: oneCheckName };
+
+/** On the TLS port `auto` may be the other engine. */
+function usualLines({ tls }: Place): Lines {
+  return tls ? { ...oneCheck, settings: "listener_engine: socket\n" } : oneCheck;
+}
 
 export function planAralez(place: Place, tree: string, lines: Lines): Plan {
-  const { folder, port, originPort, echoPort } = place;
+  const { folder, port, originPort, echoPort, tls } = place;
   const { settings = "", rules = "", accessLog = "off", path = "" } = lines;
-  const main = `proxy_address_http: 127.0.0.1:${port}
-upstreams_conf: upstreams.yaml
+  const main = `${tls ? tlsAddresses(port, tls) : `proxy_address_http: 127.0.0.1:${port}\n`}upstreams_conf: upstreams.yaml
 # A unix socket: the default port may be in use.
 config_address: unix:${join(folder, "admin.sock")}
 log_level: error
@@ -65,10 +76,24 @@ ${rules}${headers("server_headers", requestLines)}${headers("client_headers", re
 ${hosts.map((host) => `  ${host}:\n    paths:\n${paths}`).join("")}  ${socketsHost}:
     paths:
       "/": { servers: ["127.0.0.1:${echoPort}"], healthcheck: false }
-`;
+${tls ? h2cUpstream(tls) : ""}`;
   return {
     command: [process.execPath, "run", join(tree, "src/main.ts"), "-c", join(folder, "main.yaml")],
     files: { "main.yaml": main, "upstreams.yaml": upstreams },
     cwd: tree,
   };
+}
+
+function tlsAddresses(port: number, { folder, plainPort }: TlsPlace): string {
+  return `proxy_address_http: 127.0.0.1:${plainPort}
+proxy_address_tls: 127.0.0.1:${port}
+proxy_configs: ${folder}
+`;
+}
+
+function h2cUpstream({ h2cPort }: TlsPlace): string {
+  return `  ${h2cHost}:
+    paths:
+      "/": { servers: ["h2c://127.0.0.1:${h2cPort}"], healthcheck: false }
+`;
 }

@@ -1,5 +1,7 @@
 /** Contender: a proxy that can be measured, as a command and the files it reads. */
 
+import type { CertificateFiles } from "../certificate.ts";
+
 /** Where a contender stands: everything a configuration needs to name. */
 export interface Place {
   /** a temp folder of its own, removed afterwards */
@@ -10,10 +12,19 @@ export interface Place {
   readonly originPort: number;
   /** the echo server of the WebSocket scenarios, on 127.0.0.1; runs only in those */
   readonly echoPort: number;
+  /** its port speaks TLS, HTTP/1.1 and HTTP/2; without it HTTP/1.1 in clear */
+  readonly tls?: TlsPlace;
   /** checkout of Aralez to run; the one this file belongs to by default */
   readonly tree: string;
   /** another checkout to compare with, or undefined */
   readonly baseline: string | undefined;
+}
+
+export interface TlsPlace extends CertificateFiles {
+  /** the origin that speaks HTTP/2 without TLS, on 127.0.0.1; runs only in scenarios that need it */
+  readonly h2cPort: number;
+  /** for a contender that always has a plain port too */
+  readonly plainPort: number;
 }
 
 export interface Plan {

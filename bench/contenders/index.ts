@@ -1,7 +1,7 @@
 /** The contenders, in the order they are measured in. */
 import { environment } from "../processes.ts";
 import { features } from "./aralez-features.ts";
-import { aralez, aralezChecks, aralezFetch, baseline } from "./aralez.ts";
+import { aralez, aralezBun, aralezChecks, aralezFetch, baseline } from "./aralez.ts";
 import { caddy } from "./caddy.ts";
 import type { Contender } from "./contender.ts";
 import { haproxy } from "./haproxy.ts";
@@ -9,6 +9,7 @@ import { nginx, nginxLarge } from "./nginx.ts";
 
 export const contenders = {
   aralez,
+  "aralez-bun": aralezBun,
   "aralez-fetch": aralezFetch,
   "aralez-checks": aralezChecks,
   baseline,

@@ -1,6 +1,7 @@
 /** Nginx as the proxy: one worker, keep-alive to the origin, the same hosts, prefixes and header lines. */
 import { join } from "node:path";
 import {
+  h2cHost,
   hosts,
   idleConnections,
   idleConnectionsLarge,
@@ -9,7 +10,7 @@ import {
   responseLines,
   socketsHost,
 } from "../site.ts";
-import type { Contender, Place, Plan } from "./contender.ts";
+import type { Contender, Place, Plan, TlsPlace } from "./contender.ts";
 
 const program = { name: "nginx", package: "nginx-light" };
 
@@ -32,10 +33,11 @@ const largeBuffers = `  proxy_buffer_size 64k;
   client_body_buffer_size 256k;
 `;
 
-function planNginx({ folder, port, originPort, echoPort }: Place, keepalive: number, buffers: string): Plan {
+function planNginx({ folder, port, originPort, echoPort, tls }: Place, keepalive: number, buffers: string): Plan {
   const locations = prefixes.map((prefix) => `    location ${prefix} { proxy_pass http://origin; }\n`).join("");
   // Options of a socket may stand once only.
-  const listen = (i: number) => `listen 127.0.0.1:${port}${i === 0 ? " backlog=4096" : ""};`;
+  const spoken = tls ? " ssl http2" : "";
+  const listen = (i: number) => `listen 127.0.0.1:${port}${spoken}${i === 0 ? " backlog=4096" : ""};`;
   const servers = hosts.map((host, i) => `  server {\n    ${listen(i)}\n    server_name ${host};\n${locations}  }\n`);
   const config = `${nginxPreamble(folder)}
 http {
@@ -50,7 +52,7 @@ ${nginxFolders(folder)}  access_log off;
     keepalive ${keepalive};
     keepalive_requests 1000000000;
   }
-  proxy_http_version 1.1;
+${tls ? tlsLines(tls, keepalive) : ""}  proxy_http_version 1.1;
   proxy_set_header Connection "";
 ${requestHeaders("  ")}${responseLines.map(([name, value]) => `  add_header ${name} "${value}" always;\n`).join("")}${buffers}${servers.join("")}  server {
     ${listen(1)}
@@ -59,13 +61,36 @@ ${requestHeaders("  ")}${responseLines.map(([name, value]) => `  add_header ${na
     proxy_set_header Connection $http_connection;
 ${requestHeaders("    ")}    location / { proxy_pass http://127.0.0.1:${echoPort}; }
   }
-}
+${tls ? h2cServer(listen(1)) : ""}}
 `;
   return { command: nginxCommand(folder, join(folder, "nginx.conf")), files: { "nginx.conf": config } };
 }
 
+/** Of the versions, 1.22 would leave out TLS 1.3. */
+function tlsLines({ certificate, key, h2cPort }: TlsPlace, keepalive: number): string {
+  return `  upstream h2c {
+    server 127.0.0.1:${h2cPort};
+    keepalive ${keepalive};
+    keepalive_requests 1000000000;
+  }
+  ssl_certificate ${certificate};
+  ssl_certificate_key ${key};
+  ssl_protocols TLSv1.2 TLSv1.3;
+`;
+}
+
+/** nginx speaks HTTP/2 to upstreams by grpc_pass only, which takes any request. */
+function h2cServer(listen: string): string {
+  return `  server {
+    ${listen}
+    server_name ${h2cHost};
+${requestHeaders("    ", "grpc_set_header")}    location / { grpc_pass grpc://h2c; }
+  }
+`;
+}
+
 /** A block with one such line inherits none. */
-function requestHeaders(indent: string): string {
+function requestHeaders(indent: string, directive = "proxy_set_header"): string {
   const lines = [
     ["Host", "$http_host"],
     ["X-Forwarded-For", "$remote_addr"],
@@ -76,7 +101,7 @@ function requestHeaders(indent: string): string {
     ["X-Request-Id", "$request_id"],
     ...requestLines.map(([name, value]) => [name, `"${value}"`]),
   ];
-  return lines.map(([name, value]) => `${indent}proxy_set_header ${name} ${value};\n`).join("");
+  return lines.map(([name, value]) => `${indent}${directive} ${name} ${value};\n`).join("");
 }
 
 /** Everything before `http { … }`: in the foreground, one worker, nothing written outside the folder. */

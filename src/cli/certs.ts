@@ -1,13 +1,19 @@
-/** The verb `certs`: which certificates the TLS port would show, what is wrong with them, which hosts have none. */
+/**
+ * The verb `certs`: which certificates the TLS port would show, what is wrong with them, which hosts have none, and how far
+ * ACME is.
+ */
 import { dirname, resolve } from "node:path";
 import { loadSettings } from "../config/load-settings.ts";
 import { renderProblems, visible, type Problem } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
+import { lookAtAcme } from "../control/acme/look.ts";
+import type { AcmeState } from "../control/acme/state.ts";
 import { daysLeft, showDay } from "../control/certificates/describe.ts";
 import { lookAtCertificates, type Look } from "../control/certificates/store.ts";
 import { loadRules, placeOfKey, readRuleFiles } from "../data/routing/load-rules.ts";
 import { CertificateIndex } from "../data/tls/certificate-set.ts";
 import { findConfiguration } from "./find-configuration.ts";
+import { table } from "./table.ts";
 import { textOf, type Call } from "./verb.ts";
 
 interface Row {
@@ -31,6 +37,8 @@ interface Listing {
   readonly certificates: readonly Row[];
   /** configured hosts that no certificate names; absent when the rules cannot be read */
   readonly uncovered?: readonly string[];
+  /** what ACME does or would do for each name; absent when the rules cannot be read */
+  readonly acme?: readonly AcmeState[];
   readonly problems: readonly Problem[];
 }
 
@@ -58,6 +66,7 @@ async function list(settings: Settings, folder: string, env: Call["env"]): Promi
   const sources = readRuleFiles(settings);
   const checked = sources.problems.length > 0 ? undefined : loadRules(sources, { settings, folder, env });
   const uncovered = checked?.rules && uncoveredHosts(Object.keys(checked.rules.upstreams ?? {}), look);
+  const acme = checked?.rules && lookAtAcme(settings, Object.keys(checked.rules.upstreams ?? {}), look.set);
   const tls = settings.proxy_address_tls !== undefined;
   const sound = look.views.every(({ state }) => state === "valid" || state === "incomplete");
   return {
@@ -65,6 +74,7 @@ async function list(settings: Settings, folder: string, env: Call["env"]): Promi
     tls,
     certificates: rowsOf(look),
     ...(uncovered && { uncovered }),
+    ...(acme && { acme }),
     problems: look.problems,
   };
 }
@@ -95,7 +105,7 @@ function uncoveredHosts(hosts: readonly string[], { set }: Look): string[] {
   return hosts.filter((host) => host !== "DEFAULT" && !isCovered(host.toLowerCase()));
 }
 
-function show({ tls, certificates, uncovered, problems }: Listing): string {
+function show({ tls, certificates, uncovered, acme = [], problems }: Listing): string {
   const lines: string[] = [];
   const cells = certificates.map(({ name, state, days, issuer, names, file, default: first }) => [
     first ? `${name} (default)` : name,
@@ -108,15 +118,21 @@ function show({ tls, certificates, uncovered, problems }: Listing): string {
   if (cells.length > 0) lines.push(...table([["NAME", "STATE", "DAYS", "ISSUER", "HOSTS", "FILE"], ...cells]));
   else lines.push("There are no certificates: the TLS port would show a self-signed placeholder.");
   for (const { severity, message } of problems) lines.push(`${severity}: ${visible(message)}`);
+  if (acme.length > 0)
+    lines.push("", ...table([["ACME", "STATE", "RENEWAL", "NEXT TRY", "TROUBLE"], ...acme.map(acmeCells)]));
   if (!tls) lines.push("There is no TLS port: proxy_address_tls is not set.");
   if (uncovered === undefined) lines.push("Hosts are not compared: the rules have errors, aralez validate shows them.");
   else if (uncovered.length > 0) lines.push(`Hosts that no certificate covers: ${uncovered.join(", ")}`);
   return lines.join("\n");
 }
 
-/** Columns as wide as their widest cell; the last one as it is. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const shown = rows.map((row) => row.map(visible));
-  const widths = shown[0]!.map((_, column) => Math.max(...shown.map((row) => row[column]!.length)));
-  return shown.map((row) => row.map((cell, i) => (i < row.length - 1 ? cell.padEnd(widths[i]!) : cell)).join("  "));
+function acmeCells({ name, state, renewAtMs, nextTryMs, trouble }: AcmeState): string[] {
+  const minute = (ms: number) => `${new Date(ms).toISOString().slice(0, 16)}Z`;
+  return [
+    name,
+    state,
+    renewAtMs === undefined ? "-" : showDay(renewAtMs),
+    nextTryMs === undefined ? "-" : minute(nextTryMs),
+    trouble || "-",
+  ];
 }

@@ -36,9 +36,7 @@ export function decodeText(file: string, bytes: Uint8Array): SourceText | Proble
   try {
     return { file, text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes) };
   } catch {
-    const before = Buffer.from(bytes.subarray(0, firstBadByte(bytes))).toString("utf8");
-    const line = before.split("\n").length;
-    const column = before.length - before.lastIndexOf("\n");
+    const { line, column } = placeOfBadByte(bytes);
     return { ...fileProblem(file, `Cannot read "${file}": expected UTF-8 text, found other bytes here`), line, column };
   }
 }
@@ -74,6 +72,39 @@ const reasons: Record<string, string> = {
 function reason(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   return reasons[code ?? ""] ?? code ?? message;
+}
+
+/** Line and column from 1, the column in UTF-16 units. Piece by piece: 8 MiB must not hold up a proxy. */
+function placeOfBadByte(bytes: Uint8Array): { line: number; column: number } {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let good = 0;
+  try {
+    for (; good < bytes.length; good += pieceBytes)
+      decoder.decode(bytes.subarray(good, good + pieceBytes), { stream: true });
+  } catch {
+    // The bad byte lies in this piece, or ends a character of the one before.
+  }
+  const from = Math.max(0, good - pieceBytes);
+  const startOfCharacter = from + continuationBytes(bytes, from);
+  const piece = bytes.subarray(startOfCharacter, good + pieceBytes);
+  const bad = startOfCharacter + firstBadByte(piece);
+  let line = 1;
+  let start = 0;
+  for (let at = 0; at < bad; at++) {
+    if (bytes[at] !== 0x0a) continue;
+    line++;
+    start = at + 1;
+  }
+  return { line, column: Buffer.from(bytes.subarray(start, bad)).toString("utf8").length + 1 };
+}
+
+const pieceBytes = 64 * 1024;
+
+/** How many bytes at `from` belong to a character that begins before it. */
+function continuationBytes(bytes: Uint8Array, from: number): number {
+  let count = 0;
+  while (from > 0 && count < 3 && ((bytes[from + count] ?? 0) & 0xc0) === 0x80) count++;
+  return count;
 }
 
 /** What decoding replaces is the first place where encoding again gives other bytes. */

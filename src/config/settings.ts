@@ -1,4 +1,5 @@
 /** Settings: main.yaml, key by key. Values keep their YAML names. */
+import { domainToASCII } from "node:url";
 import { z } from "zod";
 import {
   clientAddresses,
@@ -18,6 +19,7 @@ import {
   whole,
   type Key,
 } from "./shape.ts";
+import { isHostName } from "../lib/address.ts";
 import { isToken } from "../lib/fields.ts";
 
 const logLevels = ["error", "warn", "info", "debug", "trace", "off"] as const;
@@ -85,10 +87,22 @@ const directory = scalar("letsencrypt, letsencrypt-staging or an https URL", { t
     : undefined,
 );
 
+const email = scalar("an e-mail address", { type: "string" }, (v) =>
+  typeof v === "string" && /^[^\s@,;?]+@[^\s@,;?]+$/.test(v) ? v : undefined,
+);
+
+const domain = scalar("a DNS name", { type: "string" }, (v) => {
+  if (typeof v !== "string") return undefined;
+  if (v.startsWith("*."))
+    throw new Error(`"${v}" is a wildcard, which can only be proved by DNS: expected a name without it`);
+  const name = domainToASCII(v.replace(/\.$/, ""));
+  return isHostName(name) && name.length <= 200 ? name.toLowerCase() : undefined;
+});
+
 const acme = z.strictObject({
   directory: directory.optional(),
-  email: text.optional(),
-  domains: z.array(text).optional(),
+  email: email.optional(),
+  domains: z.array(domain).optional(),
   hosts: oneOf(["all"]).optional(),
   challenge: oneOf(["http-01", "tls-alpn-01"]).optional(),
   eab: z.strictObject({ key_id: text, hmac_key: secret }).optional(),
@@ -122,16 +136,15 @@ export const settingKeys = {
   proxy_address_tls: key("M", listenAddress, { default: "", doc: "TLS listener; none without it." }),
   config_address: key("M", listenAddress, {
     default: "127.0.0.1:3000",
-    doc: "Admin API listener; also `unix:/path`.",
-    later,
+    doc: "Admin API listener; also `unix:/path` (mode 0600).",
   }),
-  config_api_enabled: key("M", flag, { default: "true", doc: "Whether `POST /conf` is offered.", later }),
+  config_api_enabled: key("M", flag, { default: "true", doc: "Whether `POST /conf` is offered." }),
   file_server_folder: key("M", fileName, { default: "", doc: "Folder of the separate static file listener." }),
   file_server_address: key("M", listenAddress, { default: "", doc: "Address of the separate static file listener." }),
   log_level: key("M", logLevel, { default: "info", doc: "How much is logged.", reloads }),
   access_log: key("M", accessLog, {
     default: "off",
-    doc: "One line a request; `error` = status ≥ 400 or cut short.",
+    doc: "One line a request; `error` = status ≥ 400, cut short, or a gRPC call that failed.",
     reloads,
   }),
   access_log_format: key("M", oneOf(["text", "json", "combined"]), {
@@ -170,7 +183,7 @@ export const settingKeys = {
   }),
   listener_engine: key("M", oneOf(["auto", "bun", "socket"]), {
     default: "auto",
-    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 on Bun.listen. auto = socket; on the TLS port bun, or socket with `client_ca`.",
+    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 and HTTP/2 on Bun.listen. auto = socket; on the TLS port bun with `http3`.",
   }),
   upstream_keepalive_pool_size: key("M", whole(1), {
     default: "128",
@@ -223,12 +236,15 @@ export const settingKeys = {
     doc: "NAME of the pair served for unknown or missing SNI.",
     reloads,
   }),
-  acme: key("M", acme, { default: "off", doc: "Certificates by ACME.", reloads, later }),
+  acme: key("M", acme, {
+    default: "off",
+    doc: "Certificates by ACME for `domains`, or with `hosts: all` for every exact host of the rules.",
+    reloads,
+  }),
   admin_read: key("M", oneOf(["key", "loopback", "open"]), {
     default: "loopback",
-    doc: "Who may read /metrics and /status without the key.",
+    doc: "Who may read /metrics and /status without the key: nobody, programs on this machine, everybody.",
     reloads,
-    later,
   }),
   threads: key("M", threads, { default: "1", doc: "Worker processes; auto = cores.", later }),
   daemon: key("M", flag, { default: "false", doc: "Run in the background.", later }),
@@ -246,9 +262,12 @@ export const settingKeys = {
   tcp_keepalive_idle: key("M", seconds(1), { default: "off", doc: "TCP keepalive of client connections.", later }),
   tcp_keepalive_interval: key("M", seconds(1), { default: "10", doc: "With `tcp_keepalive_idle`.", later }),
   tcp_keepalive_count: key("M", whole(1), { default: "5", doc: "With `tcp_keepalive_idle`.", later }),
-  config_tls_address: key("M", listenAddress, { default: "", doc: "TLS for the admin API.", later }),
-  config_tls_certificate: key("M", fileName, { default: "", doc: "Its certificate.", later }),
-  config_tls_key_file: key("M", fileName, { default: "", doc: "Its key.", later }),
+  config_tls_address: key("M", listenAddress, { default: "", doc: "TLS for the admin API." }),
+  config_tls_certificate: key("M", fileName, {
+    default: "",
+    doc: "Its certificate; a changed one is served within seconds.",
+  }),
+  config_tls_key_file: key("M", fileName, { default: "", doc: "Its key." }),
   client_bind_to_ipv4: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
   client_bind_to_ipv6: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
   listener_tasks_per_fd: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
@@ -332,6 +351,13 @@ export const settingsShape = z
       "client_ca needs the socket engine: Bun.serve does not show a client's certificate, so remove listener_engine: bun",
     path: ["client_ca"],
   })
+  .refine(
+    (s) => s.acme?.challenge !== "tls-alpn-01" || (s.proxy_address_tls !== undefined && s.listener_engine !== "bun"),
+    {
+      error: "tls-alpn-01 needs proxy_address_tls on the socket engine: Bun.serve shows no certificate by ALPN",
+      path: ["acme", "challenge"],
+    },
+  )
   .refine((s) => s.http3 !== true || (s.threads ?? 1) === 1, {
     error: "http3 needs threads: 1",
     path: ["http3"],
@@ -351,6 +377,8 @@ export function settle(written: WrittenSettings, folder: string) {
     upstreams_conf: written.upstreams_conf ?? `${folder}/upstreams.yaml`,
     proxy_address_http: written.proxy_address_http ?? { hostname: "0.0.0.0", port: 6193 },
     config_address: written.config_address ?? { hostname: "127.0.0.1", port: 3000 },
+    config_api_enabled: written.config_api_enabled ?? true,
+    admin_read: written.admin_read ?? ("loopback" as const),
     log_level: written.log_level ?? ("info" as const),
     access_log: written.access_log ?? ("off" as const),
     access_log_format: written.access_log_format ?? ("text" as const),

@@ -4,6 +4,8 @@ import { dirname } from "node:path";
 import { renderProblem, renderProblems, type Problem } from "../config/problem.ts";
 import { loadSettings } from "../config/load-settings.ts";
 import type { Settings } from "../config/settings.ts";
+import { answerOrHandle } from "../data/acme/responder.ts";
+import { Validations } from "../data/acme/validations.ts";
 import { withHint } from "../data/close.ts";
 import { explain, type Explanation } from "../data/explain/explain.ts";
 import type { Question } from "../data/explain/question.ts";
@@ -26,6 +28,15 @@ import { describe } from "../lib/cause.ts";
 import { cutExchangesWaitMs } from "../lib/limits.ts";
 import { openLogSinks, type LogSinks } from "../lib/log-sink.ts";
 import { Log } from "../lib/log.ts";
+import { Acme } from "./acme/acme.ts";
+import { coveredUntil, hostsOf, isRouted } from "./acme/surroundings.ts";
+import { acmeEndpoints } from "./admin/acme.ts";
+import { openAdmin, type Admin } from "./admin/admin.ts";
+import type { ReloadReport } from "./admin/conf.ts";
+import { certificatesOf } from "./admin/certificates.ts";
+import { explainEndpoint } from "./admin/explain.ts";
+import { handleAdmin } from "./admin/handle.ts";
+import { adminSite } from "./admin/site.ts";
 import { openCertificates, type CertificateStore } from "./certificates/store.ts";
 import {
   openForwarders,
@@ -35,8 +46,8 @@ import {
   type OpenTls,
   type TlsOpenOptions,
 } from "./engines.ts";
-import type { SourceState } from "./discovery/standing.ts";
 import { renderMetrics, type Build, type MetricSources } from "./metrics/page.ts";
+import { providersOf, type SourceState } from "./discovery/standing.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -58,9 +69,11 @@ export interface Running {
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
   /** SIGHUP: settings that can change, and all rules */
   reload(): Promise<ReloadResult>;
+  /** certificates by ACME: their states, and what can be ordered by hand */
+  readonly acme: Pick<Acme, "states" | "createAccount" | "order">;
   /** Consul and Kubernetes, as far as the rules select them */
   sources(): readonly SourceState[];
-  /** sets of rules that went into force since the start */
+  /** tables that went into force since the start */
   readonly versions: number;
   /** SIGUSR1 */
   reopenLogs(): void;
@@ -102,11 +115,13 @@ export async function start(options: StartOptions): Promise<Running> {
   const ended = (exchange: Exchange, ending: Ending, unrouted?: RouteCounters) => {
     plane.metrics.ended(exchange, ending, unrouted);
     tellWatchers(exchange, ending);
+    const turn = exchange.route?.pool?.turn;
+    if (turn) turn.requests++;
     if (ending.failure) {
       const text = `${ending.cut ? "cut" : "refused"} after ${ending.bytesOut} bytes, host: ${exchange.authority ?? "-"}, route: ${exchange.route?.name ?? "-"}, client: ${exchange.client}, id: ${exchange.id}: ${ending.failure.message}`;
       log.warn("answer", ending.cut ? text : withHint(plane, exchange, ending.status, text));
     }
-    if (access.wants(ending.status, ending.cut)) access.write(recordOf(exchange, ending));
+    if (access.wants(ending.status, ending.cut, ending.grpcStatus)) access.write(recordOf(exchange, ending));
   };
   const forwarders = openForwarders(() => settings, loopMark, tell);
   const plane = new Plane(planeOptions());
@@ -115,8 +130,26 @@ export async function start(options: StartOptions): Promise<Running> {
   /** exchanges that have not ended */
   let open = 0;
   const listening = Promise.withResolvers<void>();
+  let isListening = false;
   let tls: OpenTls | undefined;
   let certificates: CertificateStore | undefined;
+  let admin: Admin | undefined;
+  let stopping: Promise<void> | undefined;
+  let validations: Validations | undefined;
+  /** with ACME on, its responder stands before it */
+  let front: typeof handle = handle;
+  const acme: Acme = new Acme({
+    settings: () => settings,
+    hosts: () => hostsOf(plane.table),
+    isRouted: (name) => isRouted(plane.table, name),
+    covered: (untilMs) => coveredUntil(certificates?.set, settings, untilMs),
+    provesInHandshake: () => validations !== undefined && tls?.engine === "socket",
+    onAnswering(isOn) {
+      front = isOn ? (plane, exchange) => answerOrHandle(plane, exchange, acme.challenges) : handle;
+    },
+    onIssued: async () => certificates?.check(),
+    log: tell,
+  });
   const reloader = new Reloader({
     plane,
     settings: () => settings,
@@ -128,11 +161,53 @@ export async function start(options: StartOptions): Promise<Running> {
     log: tell,
     tlsPort: () => tls?.listener.port,
     clientCertificates: () => tls?.engine !== "bun",
-    published: () => tls?.listener.policiesChanged(),
+    published() {
+      tls?.listener.policiesChanged();
+      if (isListening) acme.changed();
+    },
     given: (pairs) => certificates?.give(pairs),
     listening: listening.promise,
-    listeners: () => listeners.map(({ name, url }) => `${name} ${url}`).join(", "),
+    listeners: () =>
+      allListeners()
+        .map(({ name, url }) => `${name} ${url}`)
+        .join(", "),
   });
+  const allListeners = () => [...listeners.map(({ name, url }) => ({ name, url })), ...(admin?.listeners ?? [])];
+  const change = (changed: Settings) => {
+    const before = settings;
+    settings = changed;
+    if (differ(before, settings, "log_file") || differ(before, settings, "error_log")) {
+      const old = sinks;
+      sinks = openLogSinks(settings.log_file, settings.error_log);
+      log.sinks = sinks.log;
+      access.sink = sinks.access;
+      old.close();
+    }
+    if (differ(before, settings, "upstream_keepalive_timeout")) forwarders.tunnels.close();
+    log.level = settings.log_level;
+    access.change(settings.access_log, settings.access_log_format);
+    plane.options = planeOptions();
+  };
+  const reloadAll = async (): Promise<ReloadReport> => {
+    const reread = rereadSettings(options, settings, tell);
+    if (reread.settings) change(reread.settings);
+    await certificates?.check();
+    acme.changed();
+    const rules = await reloader.load(true);
+    tellResult(rules, tell);
+    return { rules, settings: reread.problems, needRestart: reread.needRestart };
+  };
+
+  const sources: MetricSources = {
+    plane,
+    reloads: reloader.counts,
+    build: options.build ?? { version: "unknown", commit: "unknown" },
+    certificates: () => certificates?.set,
+    inFlight: () => open,
+    listeners: () => listeners.map(({ name, listener }) => ({ name, open: listener.open })),
+    logLinesLost: () => sinks.lost,
+    providers: () => reloader.discovery.states,
+  };
 
   const flush = () => sinks.flushSync();
   process.on("exit", flush);
@@ -159,7 +234,7 @@ export async function start(options: StartOptions): Promise<Running> {
       listen("http", settings.proxy_address_http, {
         handle(exchange) {
           open++;
-          handle(plane, exchange);
+          front(plane, exchange);
         },
         ended: (exchange, ending) => (open--, plane.options.ended(exchange, ending)),
         settings: () => settings,
@@ -168,6 +243,7 @@ export async function start(options: StartOptions): Promise<Running> {
       }),
     );
     if (settings.proxy_address_tls) {
+      if (settings.acme?.challenge === "tls-alpn-01") validations = new Validations(acme.challenges);
       certificates = await openCertificates({
         settings: () => settings,
         log: tell,
@@ -186,6 +262,7 @@ export async function start(options: StartOptions): Promise<Running> {
         certificates: certificates.set,
         policy: (name) => policyFor(plane.table, name),
         asksClients: asksClients(plane.table),
+        validations,
       });
       listeners.push({ name: "https", url: tls.listener.url, listener: tls.listener });
     }
@@ -204,7 +281,36 @@ export async function start(options: StartOptions): Promise<Running> {
         }),
       );
     }
+    // The demo and the verb `proxy` have no file that a push could be about, and no key.
+    if (options.rules.kind === "files") {
+      const site = adminSite({
+        settings: () => settings,
+        plane,
+        reloader,
+        reload: reloadAll,
+        loopMark,
+        release: options.build?.version ?? "",
+        renderMetrics: () => renderMetrics(sources),
+        endpoints: [...acmeEndpoints(acme), explainEndpoint((question) => explain(plane, question))],
+        more: () => ({
+          providers: providersOf(reloader.discovery.states),
+          certificates: certificatesOf(certificates?.set),
+          acme: acme.states(),
+        }),
+        listeners: allListeners,
+        open: () => open,
+        unready: () => (stopping ? "it is stopping" : undefined),
+      });
+      admin = await openAdmin({
+        settings: () => settings,
+        handle: (exchange) => handleAdmin(site, exchange),
+        failed: tellFault(log),
+        refusals: plane.refusals,
+        log: tell,
+      });
+    }
   } catch (error) {
+    await admin?.close();
     watching?.stop();
     certificates?.stop();
     reloader.stop();
@@ -215,44 +321,21 @@ export async function start(options: StartOptions): Promise<Running> {
     throw error instanceof StartError ? error : new StartError((error as Error).message);
   }
 
-  const sources: MetricSources = {
-    plane,
-    reloads: reloader.counts,
-    build: options.build ?? { version: "unknown", commit: "unknown" },
-    certificates: () => certificates?.set,
-    inFlight: () => open,
-    listeners: () => listeners.map(({ name, listener }) => ({ name, open: listener.open })),
-    logLinesLost: () => sinks.lost,
-    providers: () => reloader.discovery.states,
-  };
   listening.resolve();
-  let stopping: Promise<void> | undefined;
+  // Not before a server can reach us.
+  isListening = true;
+  if (settings.acme && !settings.proxy_address_tls)
+    log.warn(
+      "acme",
+      "there is no TLS port (proxy_address_tls): certificates are fetched, but not served by this process",
+    );
+  acme.changed();
   return {
-    listeners: listeners.map(({ name, url }) => ({ name, url })),
-    async reload() {
-      const changed = rereadSettings(options, settings, tell);
-      if (changed) {
-        const before = settings;
-        settings = changed;
-        if (differ(before, settings, "log_file") || differ(before, settings, "error_log")) {
-          const old = sinks;
-          sinks = openLogSinks(settings.log_file, settings.error_log);
-          log.sinks = sinks.log;
-          access.sink = sinks.access;
-          old.close();
-        }
-        if (differ(before, settings, "upstream_keepalive_timeout")) forwarders.tunnels.close();
-        log.level = settings.log_level;
-        access.change(settings.access_log, settings.access_log_format);
-        plane.options = planeOptions();
-      }
-      await certificates?.check();
-      const result = await reloader.load(true);
-      tellResult(result, tell);
-      return result;
-    },
+    listeners: allListeners(),
+    acme,
+    reload: async () => (await reloadAll()).rules,
     get versions() {
-      return reloader.versions;
+      return reloader.counts.versions;
     },
     sources: () => reloader.discovery.states,
     reopenLogs: () => sinks.reopen(),
@@ -267,9 +350,11 @@ export async function start(options: StartOptions): Promise<Running> {
         log,
         sinks,
         watching,
+        acme,
         certificates,
         reloader,
         forwarders,
+        admin,
         open: () => open,
       }).finally(() => process.off("exit", flush)));
     },
@@ -302,7 +387,7 @@ function listen(name: string, address: ListenAddress, { settings, log, refusals,
   }
 }
 
-type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "policy" | "asksClients">;
+type ListenTlsOptions = ListenOptions & Pick<TlsOpenOptions, "certificates" | "policy" | "asksClients" | "validations">;
 
 async function listenTls(
   address: ListenAddress,
@@ -335,16 +420,26 @@ async function warmUp(): Promise<void> {
   );
 }
 
-/** @returns the settings with what may change applied, or undefined when nothing may be changed */
-function rereadSettings(options: StartOptions, before: Settings, log: PlaneOptions["log"]): Settings | undefined {
-  if (!options.mainFile) return undefined;
+interface Reread {
+  /** with what may change applied; undefined when nothing may be changed */
+  readonly settings?: Settings;
+  readonly problems: readonly Problem[];
+  /** keys that have changed and need a restart */
+  readonly needRestart: readonly string[];
+}
+
+function rereadSettings(options: StartOptions, before: Settings, log: PlaneOptions["log"]): Reread {
+  if (!options.mainFile) return { problems: [], needRestart: [] };
   const { settings: after, problems } = loadSettings({ file: options.mainFile, text: undefined }, options.env);
   for (const problem of problems) tellProblem(problem, log);
   if (!after) {
     log("error", "config", `${options.mainFile} has errors: the running settings stay`);
-    return undefined;
+    return { problems, needRestart: [] };
   }
-  return applyReloadable(before, after, log);
+  const { settings, needRestart } = applyReloadable(before, after);
+  if (needRestart.length > 0)
+    log("warn", "config", `changed in main.yaml but needs a restart: ${needRestart.join(", ")}`);
+  return { settings, problems, needRestart };
 }
 
 const reloadable = [
@@ -356,23 +451,23 @@ const reloadable = [
   "hc_method",
   "hc_interval",
   "trusted_proxies",
+  "admin_read",
   "client_timeouts",
   "upstream_keepalive_timeout",
   "max_connections",
   "max_upstream_connections",
   "keepalive_requests",
   "default_certificate",
+  "acme",
   "graceful_shutdown_timeout_seconds",
 ] as const satisfies readonly (keyof Settings)[];
 
-function applyReloadable(before: Settings, after: Settings, log: PlaneOptions["log"]): Settings {
-  const merged = { ...before };
-  for (const key of reloadable) Object.assign(merged, { [key]: after[key] });
-  const fixed = (Object.keys({ ...before, ...after }) as (keyof Settings)[]).filter(
-    (key) => !reloadable.includes(key as never) && differ(before, after, key),
-  );
-  if (fixed.length > 0) log("warn", "config", `changed in main.yaml but needs a restart: ${fixed.join(", ")}`);
-  return merged;
+function applyReloadable(before: Settings, after: Settings): { settings: Settings; needRestart: string[] } {
+  const settings = { ...before };
+  for (const key of reloadable) Object.assign(settings, { [key]: after[key] });
+  const keys = new Set(Object.keys({ ...before, ...after })) as Set<keyof Settings>;
+  const needRestart = [...keys].filter((key) => !reloadable.includes(key as never) && differ(before, after, key));
+  return { settings, needRestart };
 }
 
 function differ(before: Settings, after: Settings, key: keyof Settings): boolean {
@@ -397,9 +492,11 @@ interface ShutDown {
   log: Log;
   sinks: LogSinks;
   watching: Watching | undefined;
+  acme: Acme;
   certificates: CertificateStore | undefined;
   reloader: Reloader;
   forwarders: Forwarders;
+  admin: Admin | undefined;
   /** exchanges that have not ended */
   open(): number;
 }
@@ -411,14 +508,17 @@ async function shutDown({
   log,
   sinks,
   watching,
+  acme,
   certificates,
   reloader,
   forwarders,
+  admin,
   open,
 }: ShutDown): Promise<void> {
   if (graceMs > 0) await Bun.sleep(graceMs);
   log.info("proxy", `stopping: ${listeners.reduce((sum, { listener }) => sum + listener.open, 0)} open`);
   watching?.stop();
+  const acmeStopped = acme.stop();
   certificates?.stop();
   reloader.stop();
   const drained = Promise.all(listeners.map(({ listener }) => listener.drain()));
@@ -434,6 +534,9 @@ async function shutDown({
   const untilMs = performance.now() + cutExchangesWaitMs;
   while (open() > 0 && performance.now() < untilMs) await Bun.sleep(5);
   forwarders.tunnels.close();
+  await acmeStopped;
+  // Until here /ready says that it is stopping.
+  await admin?.close();
   log.info("proxy", "stopped");
   sinks.close();
 }

@@ -1,5 +1,6 @@
 /** Engines: which ones the settings ask for, and how they are made. Nothing else knows more than one. */
 import type { Settings } from "../config/settings.ts";
+import type { Validations } from "../data/acme/validations.ts";
 import type { Forwarder } from "../data/forward/forwarder.ts";
 import { FetchForwarder } from "../data/forward/http.ts";
 import { Http2Forwarder } from "../data/forward/http2-pool.ts";
@@ -13,8 +14,10 @@ import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import type { ClientPolicy } from "../data/tls/client-policy.ts";
 import { tlsHooksPresent } from "../data/tls/hooks.ts";
 import { descriptorsMax } from "../lib/descriptors.ts";
+import { adminConnectionsMax } from "../lib/limits.ts";
 import type { Refusals } from "../data/observe/refusals.ts";
 import type { PlaneOptions } from "../data/plane.ts";
+import { withPrivateFiles } from "./admin/unix-socket.ts";
 import { selfSigned } from "./certificates/self-signed.ts";
 
 /** Where no number is set, clients and upstreams share 90 % of the files this process may open (contract, section 14). */
@@ -96,13 +99,36 @@ function socketOptions(
   };
 }
 
+/**
+ * The admin API is always on the engine that bounds its connections, and may have a few when the proxy is full.
+ * @param certificates undefined = plain
+ * @throws the error of the listener: EADDRINUSE, EACCES, …
+ */
+export async function openAdminListener(
+  settings: () => Settings,
+  options: OpenOptions,
+  certificates: CertificateSet | undefined,
+  refusals: Refusals,
+  log: PlaneOptions["log"],
+): Promise<Listener> {
+  const own = (): Settings => {
+    const most = (settings().max_connections || half) + adminConnectionsMax;
+    return { ...settings(), listener_engine: "socket", http2: false, http3: false, max_connections: most };
+  };
+  if (!certificates) return withPrivateFiles(() => openListener(own, options, refusals, log));
+  const tls = { ...options, certificates, policy: () => undefined, asksClients: false, validations: undefined };
+  return (await openTlsListener(own, tls, refusals, log)).listener;
+}
+
 /** What only the TLS port needs. */
 export interface TlsOpenOptions extends OpenOptions {
   readonly certificates: CertificateSet;
   /** which client certificates are asked for. @param serverName lower case; "" without SNI */
   policy(serverName: string): ClientPolicy | undefined;
-  /** some host asks for client certificates, which Bun.serve cannot tell */
+  /** some host asks for client certificates, which Bun.serve hides */
   readonly asksClients: boolean;
+  /** names may be proved on this port by TLS-ALPN-01, which Bun.serve cannot do either */
+  readonly validations: Validations | undefined;
 }
 
 export interface OpenTls {
@@ -118,18 +144,20 @@ export async function openTlsListener(
   log: PlaneOptions["log"],
 ): Promise<OpenTls> {
   const { listener_engine, http2 = true, http3 = false, proxy_tls_grade: grade = "medium" } = settings();
-  const { certificates, policy, asksClients, ...given } = options;
+  const { certificates, policy, asksClients, validations, ...given } = options;
   if (asksClients && listener_engine === "bun")
     throw new Error("`client_ca` needs `listener_engine: socket`: Bun.serve hides client certificates");
-  // Bun.serve brings HTTP/2, which the socket engine does not speak yet.
-  const engine = listener_engine === "socket" || asksClients ? "socket" : "bun";
+  // QUIC is Bun.serve's alone, client certificates are the socket engine's.
+  const engine =
+    listener_engine === "bun" || (listener_engine === "auto" && http3 && !asksClients && !validations)
+      ? "bun"
+      : "socket";
+  if (engine === "bun" && http3) log("info", "tls", "http3: the TLS port is served by Bun.serve");
   if (engine === "socket" && (await tlsHooksPresent(selfSigned(["localhost"], Date.now())))) {
-    if (listener_engine === "auto")
-      log("warn", "tls", "client_ca: the TLS port is served by the socket engine: Bun.serve hides client certificates");
-    if (http3) log("warn", "tls", "`http3` has no effect: only `listener_engine: bun` serves it");
+    if (http3) log("warn", "tls", `\`http3\` has no effect with ${asksClients ? "`client_ca`" : "the socket engine"}`);
     const protocols = http2 ? [h2, http1] : [http1];
     const common = socketOptions(settings, given, refusals, log);
-    return { engine, listener: listenTls({ ...common, certificates, policy, grade, protocols }) };
+    return { engine, listener: listenTls({ ...common, certificates, policy, grade, protocols, validations }) };
   }
   if (engine === "socket") {
     const missing = `this Bun (${Bun.version}) lacks what the socket engine needs for TLS`;

@@ -4,29 +4,65 @@
  */
 import { readFileSync } from "node:fs";
 import type { Problem } from "../config/problem.ts";
+import type { SourceText } from "../config/read-text.ts";
+import { fileProblem } from "../config/report.ts";
 import type { Settings } from "../config/settings.ts";
 import { trustKey } from "../data/forward/trust.ts";
+import { GuardState } from "../data/guards/state.ts";
 import type { Plane } from "../data/plane.ts";
 import { compile, type CompileContext, type Compiled, type HealthTarget } from "../data/routing/compile.ts";
 import { readRuleFiles } from "../data/routing/load-rules.ts";
 import type { Rules } from "../data/routing/rules.ts";
+import { Ledger } from "../data/upstream/ledger.ts";
 import { discoverySummaryMs, summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limits.ts";
 import type { GivenPair } from "./certificates/store.ts";
 import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
-import { Discovery } from "./discovery/discovery.ts";
+import { Discovery, type Found } from "./discovery/discovery.ts";
 import { HealthMonitor } from "./health/monitor.ts";
+import { History, type Origin } from "./history.ts";
 import { ReloadCounts } from "./metrics/reload-counts.ts";
 import { parseRules, type RuleSources } from "./parse.ts";
+import { routeChanges, type RouteChanges } from "./route-changes.ts";
 
-export type ReloadResult =
-  | {
-      readonly kind: "applied";
-      readonly version: string;
-      readonly changes: string;
-      readonly problems: readonly Problem[];
-    }
-  | { readonly kind: "same" }
-  | { readonly kind: "refused"; readonly problems: readonly Problem[] };
+/** Rules that are in force, or would be. */
+export interface Applied {
+  readonly kind: "applied";
+  readonly version: string;
+  /** the version that was in force before; "" = none */
+  readonly before: string;
+  readonly changes: string;
+  readonly routes: RouteChanges;
+  readonly problems: readonly Problem[];
+}
+
+export interface Refused {
+  readonly kind: "refused";
+  readonly problems: readonly Problem[];
+}
+
+export type ReloadResult = Applied | Refused | { readonly kind: "same" };
+
+/** Rules that come from somebody instead of from the files. */
+export interface Push {
+  readonly main: SourceText;
+  /** conf.d belongs to the files: a pushed set has none, unless it is to become the file or was one before */
+  readonly confd?: readonly SourceText[];
+  readonly origin: Exclude<Origin, "files">;
+  /** only say what would happen */
+  readonly dryRun: boolean;
+  /** Makes the text the file's, once it is in force. @returns why that failed, or undefined */
+  save?(): string | undefined;
+}
+
+export type PushResult = Refused | (Applied & { readonly unsaved?: string | undefined });
+
+/** How the last load went. */
+export interface LastLoad {
+  /** milliseconds since 1970 */
+  readonly timeMs: number;
+  readonly ok: boolean;
+  readonly problems: readonly Problem[];
+}
 
 export interface ReloaderOptions {
   readonly plane: Plane;
@@ -65,7 +101,7 @@ export function compileSettings(
     healthIntervalSeconds: settings.hc_interval,
     tlsPort: tls && "port" in tls ? () => tls.port : undefined,
     tlsHigh: settings.proxy_tls_grade === "high",
-    adminAddress: settings.config_address,
+    adminAddresses: [settings.config_address, ...(settings.config_tls_address ? [settings.config_tls_address] : [])],
     caFile: settings.ca_file,
     clientCa: settings.client_ca,
     clientAuth: settings.client_auth ?? "require",
@@ -78,25 +114,25 @@ export function compileSettings(
 export class Reloader {
   readonly monitor: HealthMonitor;
   readonly discovery: Discovery;
-  /** sets of rules that went into force since the start */
-  versions = 0;
   readonly counts = new ReloadCounts();
   readonly #options: ReloaderOptions;
   readonly #detections = new Map<string, () => void>();
-  /** of the last load */
-  #loaded: Outline = emptyOutline;
   /** of the last summary */
   #told: Outline = emptyOutline;
-  /** the rules of the files, as applied last; sources are merged into them */
+  readonly #history = new History();
+  /** as written, and the version of that */
+  #written: { readonly rules: Rules; readonly version: string } | undefined;
+  /** in force: as written, with what sources bring */
   #rules: Rules | undefined;
-  /** with what sources brought */
-  #merged: Rules | undefined;
+  /** remarks of the last compilation */
+  #remarks: readonly string[] = [];
   /** why the last change that sources brought is not in force; "" = it is */
   #refused = "";
-  /** what the last compilation warned of */
-  #warned = new Set<string>();
-  /** the sources that were applied or refused last: the same text is not told twice */
+  #last: LastLoad | undefined;
+  /** the files that were applied or refused last: the same text is not told twice */
   #lastSources = "";
+  /** in force instead of the files, until these change */
+  #pushed: RuleSources | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #summaries = 0;
   #tidying: NodeJS.Timeout | undefined;
@@ -122,16 +158,35 @@ export class Reloader {
    * @param forced apply even if no byte has changed (SIGHUP: settings may have)
    */
   load(forced = false): Promise<ReloadResult> {
-    return this.#run(() => this.#counted(forced));
+    return this.#inTurn(() => this.#counted(() => this.#load(forced)));
   }
 
-  /** Puts into force what sources have brought since; the files are not read again. */
-  refresh(): Promise<ReloadResult> {
-    return this.#run(() => this.#refresh());
+  /** Puts into force what sources have brought since; nothing is read again. */
+  refresh(): Promise<void> {
+    return this.#inTurn(async () => this.#refresh());
   }
 
-  #run(work: () => ReloadResult | Promise<ReloadResult>): Promise<ReloadResult> {
-    const run = this.#queue.then(work);
+  /** Puts rules into force that somebody sent. A failure at any step changes nothing. */
+  push(push: Push): Promise<PushResult> {
+    return this.#inTurn(() => (push.dryRun ? this.#push(push) : this.#counted(() => this.#push(push))));
+  }
+
+  /** in force, with what sources bring; undefined before the first load */
+  get rules(): Rules | undefined {
+    return this.#rules;
+  }
+
+  get history(): Pick<History, "list" | "find"> {
+    return this.#history;
+  }
+
+  /** the last attempt that was no dry run */
+  get last(): LastLoad | undefined {
+    return this.#last;
+  }
+
+  #inTurn<T>(job: () => Promise<T>): Promise<T> {
+    const run = this.#queue.then(job);
     this.#queue = run.catch(() => {});
     return run;
   }
@@ -148,99 +203,147 @@ export class Reloader {
     this.monitor.stop();
   }
 
-  async #counted(forced: boolean): Promise<ReloadResult> {
+  async #counted<R extends ReloadResult>(job: () => Promise<R>): Promise<R> {
     const beganMs = performance.now();
-    let result: ReloadResult | undefined;
+    let result: R | undefined;
     try {
-      return (result = await this.#load(forced));
+      return (result = await job());
     } finally {
       this.counts.note(result?.kind, beganMs);
     }
   }
 
   async #load(forced: boolean): Promise<ReloadResult> {
-    const { settings, env, folder, text, stickySecondsLegacy } = this.#options;
-    const read: RuleSources & { problems: Problem[] } = text
-      ? { main: { file: text.name, text: text.text }, confd: [], problems: [] }
-      : readRuleFiles(settings());
+    const read = this.#readFiles();
     const fingerprint = JSON.stringify(read);
-    if (fingerprint === this.#lastSources && !forced) return { kind: "same" };
+    const unchanged = fingerprint === this.#lastSources;
+    if (unchanged && !forced) return { kind: "same" };
     this.#lastSources = fingerprint;
-    if (read.problems.length > 0) return { kind: "refused", problems: read.problems };
-    const { main, confd } = read;
-    const { rules, problems } = await parseRules(
-      { main, confd },
-      { settings: settings(), folder, env, stickySecondsLegacy },
-    );
+    if (unchanged && this.#pushed) return this.#remember(await this.#apply(this.#pushed, "push"));
+    const { main, confd, problems } = read;
+    if (problems.length > 0) return this.#remember({ kind: "refused", problems });
+    const result = this.#remember(await this.#apply({ main, confd }, "files"));
+    if (result.kind === "applied") this.#pushed = undefined;
+    return result;
+  }
+
+  async #push({ main, confd, origin, dryRun, save }: Push): Promise<PushResult> {
+    const files = save ? this.#readFiles().confd : undefined;
+    const sources: RuleSources = { main, confd: files ?? confd ?? [] };
+    if (dryRun) return this.#apply(sources, origin, true);
+    const result = this.#remember(await this.#apply(sources, origin));
+    if (result.kind === "refused") return result;
+    this.#pushed = sources;
+    if (!save) return result;
+    const unsaved = save();
+    if (unsaved !== undefined) return { ...result, unsaved };
+    // The watch will find what is in force already.
+    this.#pushed = undefined;
+    this.#lastSources = JSON.stringify(this.#readFiles());
+    return result;
+  }
+
+  #readFiles(): RuleSources & { problems: Problem[] } {
+    const { settings, text } = this.#options;
+    return text ? { main: { file: text.name, text: text.text }, confd: [], problems: [] } : readRuleFiles(settings());
+  }
+
+  #remember<R extends Applied | Refused>(result: R): R {
+    this.#last = { timeMs: Date.now(), ok: result.kind === "applied", problems: result.problems };
+    return result;
+  }
+
+  async #apply(sources: RuleSources, origin: Origin, dryRun = false): Promise<Applied | Refused> {
+    const { settings, env, folder, log, stickySecondsLegacy } = this.#options;
+    const given = { settings: settings(), folder, env, stickySecondsLegacy };
+    const { rules, problems } = await parseRules(sources, given, origin !== "files");
     if (!rules) return { kind: "refused", problems };
-    const before = this.#rules;
-    this.discovery.follow(rules);
-    const merged = this.discovery.merge(rules);
-    const version = versionOf(merged);
-    this.#warned.clear();
-    const compiled = this.#compile(merged, version, main.file);
-    if ("kind" in compiled) {
-      if (before) this.discovery.follow(before);
-      return compiled;
-    }
-    this.#rules = rules;
-    this.#merged = merged;
-    const after = outline(merged);
-    const changes = describeChanges(this.#loaded, after);
-    this.#loaded = after;
-    this.#publish(compiled.table, compiled.targets);
-    this.#options.given?.(this.discovery.pairs);
-    void this.#summarise();
-    return { kind: "applied", version, changes, problems };
-  }
-
-  #refresh(): ReloadResult {
-    if (!this.#rules) return { kind: "same" };
-    const merged = this.discovery.merge(this.#rules);
-    const version = versionOf(merged);
-    // Certificates may change without a route.
-    this.#options.given?.(this.discovery.pairs);
-    if (version === this.#options.plane.table.version) return { kind: "same" };
-    const compiled = this.#compile(merged, version, "");
-    if ("kind" in compiled) {
-      const [{ message } = { message: "" }] = compiled.problems;
-      if (message !== this.#refused) this.#options.log("error", "discovery", `${message}: what is in force stays`);
-      this.#refused = message;
-      return compiled;
-    }
-    this.#refused = "";
-    this.#merged = merged;
-    this.#publish(compiled.table, compiled.targets);
-    this.#summariseSoon();
-    return { kind: "applied", version, changes: "", problems: [] };
-  }
-
-  #compile(rules: Rules, version: string, file: string): Compiled | (ReloadResult & { kind: "refused" }) {
-    const { settings, log, plane, stickyKey } = this.#options;
-    const files = new Map<string, string>();
-    const warned = new Set<string>();
+    const version = hashOf(rules);
+    const remarks: string[] = [];
+    if (!dryRun) this.discovery.follow(rules);
+    const found = this.discovery.find(rules);
+    let compiled: Compiled;
     try {
-      const compiled = compile(rules, {
-        ...compileSettings(settings(), stickyKey),
-        ...this.#tls(),
-        readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
-        ledger: plane.ledger,
-        guardState: plane.guardState,
-        forwarder: () => plane.options.forwarder,
-        version,
-        // Sources change all the time, and what was wrong before is wrong still.
-        warn: (remark) => void (warned.add(remark), this.#warned.has(remark) || log("warn", "config", remark)),
-      });
-      this.#warned = warned;
-      return compiled;
+      compiled = this.#compile(found.rules, versionOf(version, rules, found.rules), remarks, dryRun);
     } catch (error) {
+      if (!dryRun && this.#written) this.discovery.follow(this.#written.rules);
       // A folder or CA file went away between the check and now.
-      const message = (error as Error).message;
-      return {
-        kind: "refused",
-        problems: [{ severity: "error", code: "file", file, line: 1, column: 1, path: "", message }],
-      };
+      return { kind: "refused", problems: [fileProblem(sources.main.file, (error as Error).message)] };
     }
+    const outlines = { before: this.#rules ? outline(this.#rules) : emptyOutline, after: outline(found.rules) };
+    const applied: Applied = {
+      kind: "applied",
+      version,
+      before: this.#history.list()[0]?.version ?? "",
+      changes: describeChanges(outlines.before, outlines.after),
+      routes: routeChanges(this.#rules, found.rules, outlines),
+      problems:
+        origin === "files"
+          ? problems
+          : [...problems, ...remarks.map((remark) => fileProblem(sources.main.file, remark, "warning"))],
+    };
+    if (dryRun) return applied;
+    if (origin === "files") for (const remark of remarks) log("warn", "config", remark);
+    this.#written = { rules, version };
+    this.#remarks = remarks;
+    this.#history.add({ version, origin, timeMs: Date.now(), changes: applied.changes, sources });
+    this.#enforce(found, compiled);
+    void this.#summarise();
+    return applied;
+  }
+
+  #refresh(): void {
+    if (!this.#written) return;
+    const { rules, version: written } = this.#written;
+    const { plane, log } = this.#options;
+    const found = this.discovery.find(rules);
+    const version = versionOf(written, rules, found.rules);
+    if (version === plane.table.version) {
+      // Certificates and remarks may change without a route.
+      this.discovery.use(found);
+      return this.#options.given?.(found.pairs);
+    }
+    const remarks: string[] = [];
+    try {
+      this.#enforce(found, this.#compile(found.rules, version, remarks, false));
+      this.#refused = "";
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.#refused) log("error", "discovery", `${message}: what is in force stays`);
+      this.#refused = message;
+      return;
+    }
+    // Sources change all the time, and what was wrong before is wrong still.
+    for (const remark of remarks) if (!this.#remarks.includes(remark)) log("warn", "config", remark);
+    this.#remarks = remarks;
+    this.#summariseSoon();
+  }
+
+  #enforce(found: Found, { table, targets }: Compiled): void {
+    this.discovery.use(found);
+    this.#rules = found.rules;
+    this.#publish(table, targets);
+    this.#options.given?.(found.pairs);
+  }
+
+  /** @param dryRun leaves no trace in what outlives tables */
+  #compile(rules: Rules, version: string, remarks: string[], dryRun: boolean): Compiled {
+    const { settings, plane, stickyKey, log } = this.#options;
+    const files = new Map<string, string>();
+    let compiling = true;
+    const compiled = compile(rules, {
+      ...compileSettings(settings(), stickyKey),
+      ...this.#tls(),
+      readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
+      ledger: dryRun ? new Ledger() : plane.ledger,
+      guardState: dryRun ? new GuardState() : plane.guardState,
+      forwarder: () => plane.options.forwarder,
+      version,
+      // Guards have more to say while they are at work.
+      warn: (remark) => (compiling ? void remarks.push(remark) : log("warn", "config", remark)),
+    });
+    compiling = false;
+    return compiled;
   }
 
   /** What the settings say of the TLS port, as it turned out. */
@@ -267,7 +370,7 @@ export class Reloader {
     }
     plane.metrics.follow(table);
     plane.table = table;
-    this.versions++;
+    this.counts.versions++;
     const members = table.routes.flatMap((route) => route.pool?.members ?? []);
     ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
     const ofGuards = table.routes.flatMap((route) => route.guards.flatMap(({ trust }) => trust ?? []));
@@ -309,12 +412,12 @@ export class Reloader {
 
   /** @param unchanged told even if nothing has changed */
   #tellSummary(unchanged: boolean): void {
-    const after = outline(this.#merged!);
+    const { plane, log, listeners } = this.#options;
+    const { table } = plane;
+    const after = outline(this.#rules!);
     const changes = describeChanges(this.#told, after);
     this.#told = after;
     if (changes === "nothing" && !unchanged) return;
-    const { plane, log, listeners } = this.#options;
-    const { table } = plane;
     const down = new Map<string, string>();
     let members = 0;
     for (const route of table.routes) {
@@ -335,6 +438,11 @@ export class Reloader {
   }
 }
 
-function versionOf(rules: Rules): string {
+/** What sources bring is told by a second hash: the first one stays that of what was written, which can be rolled back to. */
+function versionOf(written: string, rules: Rules, found: Rules): string {
+  return found === rules ? written : `${written}.${hashOf(found).slice(0, 8)}`;
+}
+
+function hashOf(rules: Rules): string {
   return new Bun.CryptoHasher("sha256").update(JSON.stringify(rules)).digest("hex").slice(0, 12);
 }

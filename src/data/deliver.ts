@@ -31,7 +31,7 @@ const idempotent: ReadonlySet<string> = new Set([
 ]);
 
 /** Carries an exchange to its route's folder or to one of its members; the reply goes to {@link Exchange.reply}. */
-export function deliver(plane: Plane, exchange: Exchange, route: Route, table: Table): void {
+export function deliver(plane: Plane, exchange: Exchange, route: Route, table: Table, nowMs: number): void {
   if (route.files) {
     serveFile(plane, exchange, route).catch((error: unknown) => exchange.fault(error));
     return;
@@ -39,9 +39,7 @@ export function deliver(plane: Plane, exchange: Exchange, route: Route, table: T
   const websocket = asksForWebSocket(exchange);
   const malformed = websocket ? malformedUpgrade(exchange) : undefined;
   if (malformed) return close(plane, exchange, malformed, "");
-  new Delivery(plane, exchange, route, table, websocket && exchange.acceptWebSocket !== undefined).next(
-    exchange.startedMs,
-  );
+  new Delivery(plane, exchange, route, table, websocket && exchange.acceptWebSocket !== undefined).next(nowMs);
 }
 
 async function serveFile(plane: Plane, exchange: Exchange, route: Route): Promise<void> {

@@ -27,18 +27,20 @@ export function handle(plane: Plane, exchange: Exchange): void {
   if (hasToken(exchange.field("cdn-loop"), plane.options.loopMark)) {
     return close(plane, exchange, refuse(508, "this request has passed through this proxy before"), "loop");
   }
-  guard(plane, exchange, route, table, 0);
+  guard(plane, exchange, route, table, 0, exchange.startedMs);
 }
 
-/** Asks the route's guards from number `from` on; those that have to wait are waited for. */
-function guard(plane: Plane, exchange: Exchange, route: Route, table: Table, from: number): void {
+/** Asks the route's guards from number `from` on; those that have to wait are waited for. @param nowMs performance.now() */
+function guard(plane: Plane, exchange: Exchange, route: Route, table: Table, from: number, nowMs: number): void {
   const { guards } = route;
   for (let i = from; i < guards.length; i++) {
     const { name } = guards[i]!;
     const verdict = guards[i]!.check(exchange, route);
     if (verdict instanceof Promise) {
       verdict
-        .then((late) => (late ? close(plane, exchange, late, name) : guard(plane, exchange, route, table, i + 1)))
+        .then((late) =>
+          late ? close(plane, exchange, late, name) : guard(plane, exchange, route, table, i + 1, performance.now()),
+        )
         .catch((error: unknown) => exchange.fault(error));
       return;
     }
@@ -47,7 +49,7 @@ function guard(plane: Plane, exchange: Exchange, route: Route, table: Table, fro
   const last = answerLastForward(exchange);
   if (last) return close(plane, exchange, last, "max-forwards");
   // A guard may have put a route in its place that carries what it found out.
-  deliver(plane, exchange, exchange.route!, table);
+  deliver(plane, exchange, exchange.route!, table, nowMs);
 }
 
 /** Who asks, and under which id. Exported for `explain`, as is {@link arrive}. */

@@ -123,6 +123,14 @@ export const releasedBytesMin = 4 * KIB;
 export const spareHeadsMax = 256;
 /** An upstream that does not answer `Expect: 100-continue` gets the body after this, as from curl. */
 export const continueWaitMs = 1_000;
+/** While health checks are under way it is looked so often whether our own loop stands still. */
+export const loopLagEveryMs = 20;
+/** A check that timed out while we stood still for this share of its time tells about us … */
+export const stalledShare = 0.25;
+/** … so it does not count, so many times in a row, … */
+export const excusedChecksMax = 3;
+/** … and is repeated this soon. */
+export const excusedAgainMs = 50;
 /** How often connections are looked over for timeouts. */
 export const sweepMs = 200;
 /** Idle upstream connections above `upstream_keepalive_pool_size` are closed at this age, never at once. */
@@ -209,6 +217,69 @@ export const certificateSliceMs = 8;
 export const certificatesToldMax = 20;
 /** Names of one certificate in a line of the log; the rest is counted. */
 export const certificateNamesToldMax = 4;
+/** Tokens of replicas looked for in the state folder at the same time; further requests are taken for ordinary ones. */
+export const acmeTokenReadsMax = 64;
+/** … each for so long: a network folder may hang. */
+export const acmeTokenReadWaitMs = 2_000;
+/** A file with a token's answer: token, a dot and a digest of 43 characters. */
+export const acmeKeyAuthorizationBytesMax = 256;
+/** An answer of an ACME server; certificate chains are the largest. */
+export const acmeAnswerBytesMax = 256 * KIB;
+/** One request to an ACME server; Let's Encrypt takes seconds on a bad day. */
+export const acmeRequestWaitMs = 30_000;
+/** Tries of one request that the server refuses because of its nonce (RFC 8555 6.5). */
+export const acmeNonceTriesMax = 10;
+/** Nonces kept for the next requests. */
+export const acmeNoncesMax = 16;
+/** An order waits so long for its validation and its certificate, all polls together. */
+export const acmeOrderWaitMs = 180_000;
+/** Polls come at this distance, growing to the second; where the server says another one, within these bounds. */
+export const acmePollMs = 500;
+export const acmePollMsMax = 15_000;
+/** A token is in place for so long before the server hears of it: a replica may be asked for it. */
+export const acmeTokenSettleMs = 50;
+/** While a name is proved in the TLS handshake, new connections show their ClientHello first: so many at once … */
+export const acmeHellosMax = 256;
+/** … looked at this often … */
+export const acmeHelloLookMs = 5;
+/** … and after this time taken for ordinary ones. */
+export const acmeHelloWaitMs = 2_000;
+/** Orders under way at once. */
+export const acmeOrdersMax = 4;
+/** Names that get certificates by ACME. */
+export const acmeNamesMax = 10_000;
+/** A failed order is tried again after these times, the last one for ever; Let's Encrypt allows five failures an hour and name. */
+export const acmeBackOffMs = [60_000, 300_000, 900_000, 3_600_000, 14_400_000, 43_200_000] as const;
+/** Where a server limits us without saying for how long. */
+export const acmeRateLimitedMs = 3_600_000;
+/** After a rate limit all other orders pause for so long: the limit may be the account's. */
+export const acmeRateLimitPauseMs = 300_000;
+/** What a server says in Retry-After counts up to this. */
+export const acmeRetryAfterMsMax = 7 * 24 * 3_600_000;
+/** Renewals of the same day are spread over at most this time. */
+export const acmeJitterMsMax = 24 * 3_600_000;
+/** Renewal information is asked for at these distances (RFC 9773 4.3), where the server says none in between. */
+export const acmeRenewalInfoMs = 6 * 3_600_000;
+export const acmeRenewalInfoMsMin = 60_000;
+export const acmeRenewalInfoMsMax = 24 * 3_600_000;
+/** The names are gone through at least this often, whatever the clock or the folder did. */
+export const acmeLookMs = 3_600_000;
+/** After a change of names or settings so long until the first look: several may follow each other. */
+export const acmeQuietMs = 100;
+/** While another replica holds the lock it is asked for again after this time. */
+export const acmeLockAgainMs = 15_000;
+/** A lock is renewed this often … */
+export const acmeLockBeatMs = 5_000;
+/** … and its holder is dead when it has not been renewed for so long, by the clock of who waits. */
+export const acmeLockStaleMs = 60_000;
+/** Somebody who has ordered by hand waits at most so long for the lock. */
+export const acmeLockWaitMs = 30_000;
+/** A fresh certificate is not renewed before this, or a tenth of its term, whatever its server suggests. */
+export const acmeFreshMs = 3_600_000;
+/** Orders by hand that wait for the one before. */
+export const acmeWishesMax = 16;
+/** Files of the state folder: an account or order has below 4 KiB, a list of names below 1 MiB. */
+export const acmeStateBytesMax = MIB;
 /** Characters of an Authorization or API key field that are looked at: tokens of large providers have 4 KiB. */
 export const credentialCharsMax = 8 * KIB;
 /** Password hashes compared at once: each takes a core for 50 to 100 ms, and argon2 64 MiB. */
@@ -336,6 +407,30 @@ export const kubernetesSelectorNamesMax = 100;
 export const kubernetesStatusMs = 30_000;
 /** A service account's token: those of large clusters have 2 KiB. */
 export const kubernetesTokenBytesMax = 64 * KIB;
+/** Sets of rules kept for a rollback (contract, section 9) … */
+export const ruleHistoryMax = 10;
+/** … and what their texts may take together: four of the largest; the one in force stays. */
+export const ruleHistoryCharsMax = 32 * MIB;
+/** Routes named in the answer to a push; the rest is counted. */
+export const routeChangesMax = 200;
+/** A set of rules must be parsed by then: 8 MiB of hosts took 11 s on a machine with other work to do. */
+export const parseWaitMs = 60_000;
+/** Changes of the rules by the admin API that run or wait: each is parsed in a thread and holds its text. */
+export const adminChangesMax = 4;
+/** Body of `POST /jwt`, which is read before its key is known. */
+export const adminTokenBytesMax = 16 * KIB;
+/** A request body of the admin API must be there by then. */
+export const adminBodyWaitMs = 60_000;
+/** Connections that the admin API may have beyond `max_connections`: a full proxy must not shut its operator out. */
+export const adminConnectionsMax = 64;
+/** An admin address that is taken (a successor waits for it) or a certificate that is not there is tried again so often. */
+export const adminRetryMs = 2_000;
+/** Routes that are put into one piece of `/status` before other work has its turn. */
+export const statusRoutesPerTurn = 200;
+/** The command line waits so long for an answer of the admin API; a reload may parse large files. */
+export const adminAnswerWaitMs = 90_000;
+/** … and `aralez health` so long: its caller has a time limit of its own. */
+export const adminHealthWaitMs = 5_000;
 /** HTTP/2: streams that one client may have open; one counts until its exchange has ended, whoever reset it. */
 export const http2StreamsMax = 256;
 /** HTTP/2: bytes of one stream that may be on their way to us unread: 64 KiB cap an upload at 1 MB/s over 60 ms. */

@@ -65,9 +65,10 @@ for (const [name, fields, status] of broken) {
   });
 }
 
-// Bun.serve cannot pause a client, so it is closed; a tunnel pauses it.
+// Bun.serve cannot pause a client, so it is closed; what it had collected is garbage that a busy machine clears late. A
+// tunnel pauses it.
 test.each([
-  ["bun", 1024],
+  ["bun", 1536],
   ["socket", 96],
 ])(
   "clients that flood an upstream which does not read do not take the proxy's memory (%s)",

@@ -10,6 +10,7 @@ import { median, rowsOf } from "../../bench/report.ts";
 
 const root = join(import.meta.dir, "../..");
 const tools = ["nginx", "wrk", "taskset", "setpriv", "prlimit"].every((tool) => Bun.which(tool, environment()));
+const tlsTools = ["openssl", "h2load"].every((tool) => Bun.which(tool, environment()));
 
 describe("readings", () => {
   test("CPU time is found in /proc/PID/stat although the process has blanks and brackets in its name", () => {
@@ -73,6 +74,22 @@ describe("arguments", () => {
     expect(readArguments([]).contenders).toBeUndefined();
   });
 
+  test("--show-config prints what the scenarios with TLS need beside the others", async () => {
+    const { code, out } = await bench(["--show-config", "--scenario", "small,grpc", "--contenders", "nginx,aralez"]);
+    expect(code).toBe(0);
+    const files = [...out.matchAll(/^### (\S+)$/gm)].map(([, file]) => file);
+    expect(files).toEqual([
+      "origin/origin.conf",
+      "nginx/nginx.conf",
+      "aralez/main.yaml",
+      "aralez/upstreams.yaml",
+      "nginx-tls/nginx.conf",
+      "aralez-tls/main.yaml",
+      "aralez-tls/upstreams.yaml",
+    ]);
+    expect(out.match(/grpc_pass grpc:\/\/h2c/g)).toHaveLength(1);
+  });
+
   test("wrong use ends with 2 and the usage", async () => {
     const { code, err } = await bench(["--no-such-flag"]);
     expect(code).toBe(2);
@@ -126,6 +143,42 @@ describe.skipIf(!tools)("a run", () => {
       rmSync(temp, { recursive: true, force: true });
     }
   }, 120_000);
+
+  test.skipIf(!tlsTools)(
+    "measures TLS, HTTP/2 and gRPC, and every answer was a whole one in the cipher that was asked for",
+    async () => {
+      const temp = mkdtempSync(join(tmpdir(), "aralez-bench-test-"));
+      try {
+        const json = join(temp, "results.json");
+        const names = ["tls", "tls-close", "tls-resume", "h2-10", "h2-h2c", "grpc"];
+        const short = [
+          "--scenario",
+          names.join(","),
+          "--seconds",
+          "1",
+          "--warmup",
+          "1",
+          "--rounds",
+          "1",
+          "--pace",
+          "0",
+        ];
+        const { code, err } = await bench([...short, "--contenders", "nginx", "--json", json], temp);
+        expect(err.split("\n").filter((line) => line !== "" && !line.includes("too little to tell"))).toEqual([]);
+        expect(code).toBe(0);
+        const { results } = JSON.parse(readFileSync(json, "utf8"));
+        expect(results.map(({ scenario }: { scenario: string }) => scenario)).toEqual(names);
+        for (const { medians } of results) {
+          expect(medians[0]).toMatchObject({ contender: "nginx", errors: 0 });
+          expect(medians[0].requestsPerSecond).toBeGreaterThan(0);
+        }
+        expect(readdirSync(temp)).toEqual(["results.json"]);
+      } finally {
+        rmSync(temp, { recursive: true, force: true });
+      }
+    },
+    240_000,
+  );
 
   test("a contender that cannot start is named with its last words, and the run fails", async () => {
     const temp = mkdtempSync(join(tmpdir(), "aralez-bench-test-"));

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { listenEcho } from "../../bench/echo.ts";
 import { Latencies } from "../../bench/load/latencies.ts";
 import { luaScript } from "../../bench/load/lua.ts";
-import { parseH2loadLog } from "../../bench/load/paced.ts";
+import { parseH2loadLog } from "../../bench/load/h2load-output.ts";
 import { parseLoad } from "../../bench/load/result.ts";
 import { variedRequests } from "../../bench/load/varied.ts";
 import { scenarios } from "../../bench/scenarios.ts";

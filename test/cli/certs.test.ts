@@ -118,4 +118,31 @@ describe("certs", () => {
     expect([rules.code, settings.code, none.code]).toEqual([1, 1, 1]);
     expect((await run(["certs", "--jsn"], { cwd: folder.path })).code).toBe(2);
   });
+
+  test("shows how far ACME is with each name: fetched, failed and why, not begun", async () => {
+    using folder = configured(
+      ["a.test", "b.test", "c.test", "mine.test"],
+      `${main}acme: {hosts: all, directory: 'https://ca.test/dir'}\n`,
+    );
+    const state = join(folder.path, "autoconfigs");
+    for (const part of ["certificates", "orders"]) mkdirSync(join(state, part));
+    put(folder.certificates, "mine", madeByUs(["mine.test"]));
+    put(join(state, "certificates"), "a.test", madeByUs(["a.test"], 90));
+    const record = { failures: 2, trouble: "b.test: http-01 failed: no route to host (connection)", nextTryMs: 4e12 };
+    writeFileSync(join(state, "orders", "b.test.json"), JSON.stringify(record));
+    const { code, out } = await run(["certs", "-c", "main.yaml"], { cwd: folder.path });
+    const day = new Date(Date.now() + 60 * 86_400_000).toISOString().slice(0, 8);
+    expect(out).toMatch(new RegExp(`^a\\.test +valid +${day}\\d\\d +- +-$`, "m"));
+    expect(out).toMatch(/^b\.test +failed +- +2096-10-02T07:06Z +b\.test: http-01 failed: no route to host/m);
+    expect(out).toMatch(/^c\.test +waiting +- +- +-$/m);
+    expect(out).not.toMatch(/^mine\.test +/m);
+    expect(out).toContain("Hosts that no certificate covers: b.test, c.test");
+    expect(code).toBe(1);
+    const { acme } = JSON.parse((await run(["certs", "-c", "main.yaml", "--json"], { cwd: folder.path })).out);
+    expect(acme.map(({ name, state: found }: { name: string; state: string }) => [name, found])).toEqual([
+      ["a.test", "valid"],
+      ["b.test", "failed"],
+      ["c.test", "waiting"],
+    ]);
+  });
 });

@@ -137,7 +137,7 @@ describe("main.yaml, every legacy key [2]", () => {
     });
   }
 
-  test("config_tls_* are today's keys, with a note that they are not in force yet", () => {
+  test("config_tls_* are today's keys, without a warning", () => {
     const loaded = settingsOf(
       "config_tls_address: 127.0.0.1:3001\nconfig_tls_certificate: /c.crt\nconfig_tls_key_file: /c.key\n",
     );

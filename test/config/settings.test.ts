@@ -144,3 +144,34 @@ describe("the TLS port", () => {
     expect(errorsOf(settingsOf("http3: true\nthreads: 1\n"))).toEqual([]);
   });
 });
+
+describe("acme", () => {
+  const acmeOf = (text: string) => settingsOf(`acme: ${text}\n`);
+
+  test("names a directory, an address and names, in the form in which they are matched", () => {
+    const { settings, problems } = acmeOf(
+      "{directory: letsencrypt-staging, email: a@b.test, domains: [Shop.Test., bücher.test]}",
+    );
+    expect(problems).toEqual([]);
+    expect(settings!.acme).toEqual({
+      directory: "letsencrypt-staging",
+      email: "a@b.test",
+      domains: ["shop.test", "xn--bcher-kva.test"],
+    });
+  });
+
+  test("refuses what could not work", () => {
+    expect(errorsOf(acmeOf("{directory: 'http://ca.test/dir'}")).join()).toContain(
+      "letsencrypt-staging or an https URL",
+    );
+    expect(errorsOf(acmeOf("{email: nobody}")).join()).toContain("expected an e-mail address");
+    expect(errorsOf(acmeOf("{domains: ['*.shop.test']}")).join()).toContain("can only be proved by DNS");
+    for (const name of ["../x", "127.0.0.1", "a b", "''"])
+      expect(errorsOf(acmeOf(`{domains: [${name}]}`)).join()).toContain("expected a DNS name");
+    expect(errorsOf(acmeOf("{hosts: some}")).join()).toContain("expected all");
+    const alpn = "{challenge: tls-alpn-01}";
+    expect(errorsOf(acmeOf(alpn)).join()).toContain("tls-alpn-01 needs proxy_address_tls on the socket engine");
+    expect(errorsOf(acmeOf(`${alpn}\nproxy_address_tls: ':8443'\nlistener_engine: bun`)).length).toBe(1);
+    expect(errorsOf(acmeOf(`${alpn}\nproxy_address_tls: ':8443'`))).toEqual([]);
+  });
+});

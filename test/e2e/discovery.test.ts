@@ -20,6 +20,12 @@ async function goes(proxy: TestProxy, host = "a.test", target = "/", fields: [st
 const follows = (proxy: TestProxy, to: string, host?: string, target?: string) =>
   until(async () => (await goes(proxy, host, target)) === to, `${host}${target} to go to ${to}; log:\n${proxy.log()}`);
 
+/** From the admin API, which lets loopback read. */
+async function status(proxy: TestProxy, query = ""): Promise<Record<string, any>> {
+  const url = proxy.running.listeners.find(({ name }) => name === "admin")!.url;
+  return (await fetch(`${url}/status${query}`)).json() as Promise<Record<string, any>>;
+}
+
 const tags = (host: string, path = "/", ...more: string[]) => [
   "aralez.service=yes",
   `aralez.host=${host}`,
@@ -222,6 +228,8 @@ describe("Kubernetes", () => {
       proxy_address_tls: { hostname: "127.0.0.1", port: 0 },
     });
     const targets = ["/", "/x", "/x/y", "/x/"];
+    expect(Object.keys((await status(proxy, "?live"))["a.test"] ?? {})).toEqual(["/", "=/x"]);
+    expect((await status(proxy)).providers).toMatchObject([{ name: "kubernetes", up: true, routes: 2 }]);
     expect(await Promise.all(targets.map((target) => goes(proxy, "a.test", target)))).toEqual([
       "one",
       "two",
@@ -294,9 +302,12 @@ kubernetes: { ${given.rules} }`);
 test("a discovered server that is the proxy's own admin address carries nothing [A1]", async () => {
   await using one = await startOrigin(echo("one"));
   await using consul = await startConsul();
-  consul.set("evil", [{ id: "1", address: "127.0.0.1", port: 3000, tags: tags("evil.test") }]);
+  const port = await deadPort();
+  consul.set("evil", [{ id: "1", address: "127.0.0.1", port, tags: tags("evil.test") }]);
   consul.set("good", [{ id: "2", port: one.port, tags: tags("good.test") }]);
-  await using proxy = await startProxy(`provider: consul\nconsul: { servers: ["${consul.url}"] }`);
+  await using proxy = await startProxy(`provider: consul\nconsul: { servers: ["${consul.url}"] }`, {
+    config_address: { hostname: "127.0.0.1", port },
+  });
   expect([await goes(proxy, "evil.test"), await goes(proxy, "good.test")]).toEqual(["404", "one"]);
   await proxy.logged(/route evil\.test\/ is switched off/);
   // Told once, however often something else changes.

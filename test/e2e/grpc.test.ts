@@ -2,15 +2,15 @@
 import { describe, expect, test } from "bun:test";
 import * as grpc from "@grpc/grpc-js";
 import { startHttp2Origin } from "../support/http2-origin.ts";
-import { call, startGrpcClient, startGrpcOrigin, type GrpcOrigin } from "../support/grpc.ts";
+import { call, cancel, startGrpcClient, startGrpcOrigin, type GrpcOrigin } from "../support/grpc.ts";
 import { deadPort, startOrigin } from "../support/origins.ts";
-import { startProxy, until, type TestProxy } from "../support/proxy.ts";
+import { startPatientProxy, startProxy, until, type TestProxy } from "../support/proxy.ts";
 
 const host = "grpc.test";
 
 async function startBoth(extra = "") {
   const origin = await startGrpcOrigin();
-  const proxy = await startProxy(
+  const proxy = await startPatientProxy(
     `upstreams: { ${host}: { paths: { "/": { servers: ["${origin.address}"] ${extra} } } } }\n`,
     {
       listener_engine: "socket",
@@ -123,13 +123,7 @@ describe("ends", () => {
 
   test("a cancel reaches the server", async () => {
     await using both = await startBoth();
-    const stream = both.client.both();
-    const status = new Promise<number>((resolve) => stream.on("status", ({ code }) => resolve(code)));
-    stream.on("error", () => {});
-    stream.write(Buffer.from("x"));
-    await new Promise((resolve) => stream.once("data", resolve));
-    stream.cancel();
-    expect(await status).toBe(grpc.status.CANCELLED);
+    expect(await cancel(both.client, both.origin)).toBe(grpc.status.CANCELLED);
     await until(() => both.origin.cancelled === 1);
   });
 

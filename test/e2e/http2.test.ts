@@ -247,6 +247,22 @@ describe("upstreams of HTTP/2", () => {
     });
   }
 
+  test("`protocol: https` leaves the version to ALPN: a server of nothing but HTTP/2 is served", async () => {
+    await using origin = await startHttp2Origin(respond, { tls: true });
+    const text = `upstreams: { a.test: { paths: { "/": { servers: [{ address: "${origin.address}", protocol: https }] } } } }\n`;
+    await using proxy = await startProxy(text, engines);
+    const url = `http://127.0.0.1:${proxy.port}/x`;
+    const said = await until(async () => {
+      const answer = await curl("-i", "-H", "Host: a.test", "-d", "hello", url);
+      return answer.startsWith("HTTP/1.1 200") && answer;
+    }, "the first verdict");
+    expect(said).toEndWith("POST /x 5 -");
+    // A WebSocket has no way there.
+    const upgrade = ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket", "-H", "Sec-WebSocket-Version: 13"];
+    const key = ["-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
+    expect(await curl("-i", "-H", "Host: a.test", ...upgrade, ...key, url)).toStartWith("HTTP/1.1 501 ");
+  });
+
   test("many requests share a connection; its limit of streams opens more, and is never passed", async () => {
     let open_ = 0;
     let most = 0;

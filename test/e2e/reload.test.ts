@@ -123,7 +123,7 @@ test("a bad file at the start is refused with every error; a bad edit changes no
 test("the summary says what changed", async () => {
   await using proxy = await startProxy(rules(one));
   await proxy.logged(
-    /in force: http http:\/\/127.0.0.1:\d+(?:, https \S+)?, 1 host, 1 route, 1 member, .*changed: \+1 host, \+1 route, \+1 server/,
+    /in force: http http:\/\/127.0.0.1:\d+(?:, (?:https|admin) \S+)*, 1 host, 1 route, 1 member, .*changed: \+1 host, \+1 route, \+1 server/,
   );
   await proxy.apply(`${rules(two)}`);
   await proxy.logged(/changed: ~1 route, \+1 server, -1 server/);

@@ -194,7 +194,8 @@ test("the socket engine serves a default certificate of every kind", async () =>
       proxy_address_tls: { hostname: "127.0.0.1", port: 0 },
       proxy_configs: folder.path,
     });
-    expect([kind, (await handshake(proxy.tlsPort, ["-servername", "a.test"])).ok]).toEqual([kind, true]);
+    const { ok, output } = await handshake(proxy.tlsPort, ["-servername", "a.test", "-alpn", "h2,http/1.1"]);
+    expect([kind, ok, /^ALPN protocol: (.*)$/m.exec(output)?.[1]]).toEqual([kind, true, "h2"]);
     expect(proxy.log()).not.toMatch(/served by Bun\.serve/);
   }
 });

@@ -7,7 +7,7 @@ import { startOrigin } from "../support/origins.ts";
 import { startProxy, until } from "../support/proxy.ts";
 import { type NodeProcess, startOrigin as startWebSocketOrigin } from "../support/websocket-bridge.ts";
 
-setDefaultTimeout(60_000);
+setDefaultTimeout(120_000);
 
 /** What the page did, by the name of the trial: its result, or "failed: …". */
 type Report = Record<string, any>;
@@ -44,6 +44,7 @@ async function visit(stack: AsyncDisposableStack, engine: "socket" | "bun" | und
           .setHeader("X-Sha1", createHash("sha1").update(body).digest("hex"))
           .end(String(body.length));
       if (path === "/moved") return void response.writeHead(302, { Location: "/text" }).end();
+      if (path === "/image.svg") return void response.setHeader("Content-Type", "image/svg+xml").end(image);
       if (path === "/hang") return void response.on("close", () => (abortSeen = true)).write("first");
       if (path === "/events") {
         response.setHeader("Content-Type", "text/event-stream");
@@ -122,6 +123,21 @@ async function inThePage(): Promise<void> {
       (await Promise.all(Array.from({ length: 60 }, async (_, i) => (await fetch(`/text?${i}`)).status))).every(
         (status) => status === 200,
       ),
+    images: async () => {
+      const { document, performance } = page;
+      performance.setResourceTimingBufferSize(1_000);
+      const load = (i: number) =>
+        new Promise((resolve) => {
+          const image = document.createElement("img");
+          image.onload = () => resolve(image.naturalWidth);
+          image.onerror = () => resolve("broken");
+          image.src = `/image.svg?${i}`;
+          document.body.append(image);
+        });
+      const widths = await Promise.all(Array.from({ length: 200 }, (_, i) => load(i)));
+      const entries = performance.getEntriesByType("resource").filter(({ name }: any) => name.includes("/image.svg"));
+      return [[...new Set(widths)], entries.length, [...new Set(entries.map((entry: any) => entry.nextHopProtocol))]];
+    },
     abort: async () => {
       const abort = new AbortController();
       const answer = await fetch("/hang", { signal: abort.signal });
@@ -193,7 +209,8 @@ async function inThePage(): Promise<void> {
   await fetch("/report", { method: "POST", body: JSON.stringify(report) });
 }
 
-const page = `<!doctype html><title>through the proxy</title><script>(${inThePage.toString()})()</script>`;
+const image = `<svg xmlns="http://www.w3.org/2000/svg" width="32" height="8"><desc>${"x".repeat(3_000)}</desc></svg>`;
+const page = `<!doctype html><title>through the proxy</title><body><script>(${inThePage.toString()})()</script>`;
 const ways = [
   { way: "in the clear", engine: undefined, protocol: ["http:", "http/1.1"] },
   { way: "over TLS, engine socket", engine: "socket", protocol: ["https:", "h2"] },
@@ -221,6 +238,9 @@ for (const { way, engine, protocol } of ways) {
       test("gets 5 MB, and 60 answers at once", () => {
         expect(trial("big")).toBe(5_000_000);
         expect(trial("parallel")).toBe(true);
+      });
+      test("loads a page with 200 images, all by the same protocol", () => {
+        expect(trial("images")).toEqual([[32], 200, [protocol[1]]]);
       });
       test("posts bytes, a form and a stream", () => {
         expect(trial("post")).toEqual([

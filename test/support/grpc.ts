@@ -1,5 +1,6 @@
 /** A gRPC service without a schema: all four kinds of calls on messages of bytes, as server and as client. */
 import * as grpc from "@grpc/grpc-js";
+import { until } from "./proxy.ts";
 
 const plain = {
   requestSerialize: (message: Buffer) => message,
@@ -20,7 +21,10 @@ export interface GrpcOrigin extends AsyncDisposable {
   readonly address: string;
   /** metadata of the last call */
   metadata: Record<string, unknown>;
+  /** unary calls that ended before they were answered; grpc-js says "cancelled" at the end of each call */
   cancelled: number;
+  /** unary calls named "slow" that have come */
+  slow: number;
   /** ms that a unary call named "slow" takes */
   slowMs: number;
 }
@@ -29,14 +33,20 @@ export interface GrpcOrigin extends AsyncDisposable {
 export async function startGrpcOrigin(): Promise<GrpcOrigin> {
   const server = new grpc.Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 });
   server.addService(definition, {
-    unary(call: grpc.ServerUnaryCall<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) {
+    unary(call: grpc.ServerUnaryCall<Buffer, Buffer>, send: grpc.sendUnaryData<Buffer>) {
+      let answered = false;
+      const done: typeof send = (...answer) => {
+        answered = true;
+        send(...answer);
+      };
       origin.metadata = call.metadata.getMap();
       const text = call.request.length < 100 ? call.request.toString() : "";
       const trailers = new grpc.Metadata();
       trailers.set("x-trailer", "tail");
-      call.on("cancelled", () => origin.cancelled++);
+      call.on("cancelled", () => answered || origin.cancelled++);
       if (text.startsWith("fail:"))
         return done({ code: Number(text.slice(5)), details: "it failed: 100 % ü", metadata: trailers });
+      if (text === "slow") origin.slow++;
       if (text === "slow") return void setTimeout(() => done(null, call.request), origin.slowMs);
       const head = new grpc.Metadata();
       head.set("x-head", "front");
@@ -54,7 +64,6 @@ export async function startGrpcOrigin(): Promise<GrpcOrigin> {
       call.end();
     },
     both(call: grpc.ServerDuplexStream<Buffer, Buffer>) {
-      call.on("cancelled", () => origin.cancelled++);
       call.on("data", (message: Buffer) => call.write(message));
       call.on("end", () => call.end());
       call.on("error", () => {});
@@ -70,6 +79,7 @@ export async function startGrpcOrigin(): Promise<GrpcOrigin> {
     address: `127.0.0.1:${port}`,
     metadata: {},
     cancelled: 0,
+    slow: 0,
     slowMs: 10_000,
     async [Symbol.asyncDispose]() {
       server.forceShutdown();
@@ -92,11 +102,17 @@ export interface EchoClient extends grpc.Client {
   both(): grpc.ClientDuplexStream<Buffer, Buffer>;
 }
 
-/** @param authority as `:authority`, which routes by it */
-export function startGrpcClient(port: number, authority: string): EchoClient {
+/**
+ * @param authority as `:authority`, which routes by it
+ * @param trusted PEM of the certificate that the server shows for that name; without it there is no TLS
+ */
+export function startGrpcClient(port: number, authority: string, trusted?: string): EchoClient {
   const Client = grpc.makeGenericClientConstructor(definition, "Echo");
-  return new Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), {
+  const credentials =
+    trusted === undefined ? grpc.credentials.createInsecure() : grpc.credentials.createSsl(Buffer.from(trusted));
+  return new Client(`127.0.0.1:${port}`, credentials, {
     "grpc.default_authority": authority,
+    ...(trusted !== undefined && { "grpc.ssl_target_name_override": authority }),
     "grpc.max_receive_message_length": -1,
     "grpc.max_send_message_length": -1,
     "grpc.use_local_subchannel_pool": 1,
@@ -109,6 +125,16 @@ export interface Called {
   readonly details: string;
   readonly head: Record<string, unknown>;
   readonly trailers: Record<string, unknown>;
+}
+
+/** A unary call that its client gives up once it has reached the server. @returns its status */
+export async function cancel(client: EchoClient, origin: GrpcOrigin): Promise<number> {
+  const before = origin.slow;
+  const sent = client.unary(Buffer.from("slow"), new grpc.Metadata(), {}, () => {});
+  const status = new Promise<number>((resolve) => sent.on("status", ({ code }) => resolve(code)));
+  await until(() => origin.slow > before, "the call to reach the server");
+  sent.cancel();
+  return status;
 }
 
 /** One unary call to its end, whatever that is. */

@@ -1,8 +1,5 @@
 /** Runs h2spec, the conformance test of HTTP/2 (github.com/summerwind/h2spec), built once from Go's module proxy. */
-import { mkdirSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { pathOf } from "./programs.ts";
+import { goProgram } from "./go-program.ts";
 
 const module = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
 
@@ -15,10 +12,23 @@ export interface Conformance {
 
 /** @throws when it cannot be built, or has no summary */
 export async function runH2spec(port: number, flags: readonly string[] = []): Promise<Conformance> {
-  const child = Bun.spawn([await h2spec(), "-h", "127.0.0.1", "-p", String(port), "-o", "3", "--strict", ...flags], {
-    stdout: "pipe",
-    stderr: "pipe",
-  });
+  const child = Bun.spawn(
+    [
+      Bun.which("h2spec") ?? (await goProgram(module)),
+      "-h",
+      "127.0.0.1",
+      "-p",
+      String(port),
+      "-o",
+      "3",
+      "--strict",
+      ...flags,
+    ],
+    {
+      stdout: "pipe",
+      stderr: "pipe",
+    },
+  );
   const output = await new Response(child.stdout).text();
   await child.exited;
   const summary = /(\d+) tests, (\d+) passed, (\d+) skipped, (\d+) failed/.exec(output);
@@ -26,19 +36,4 @@ export async function runH2spec(port: number, flags: readonly string[] = []): Pr
   const list = output.slice(output.indexOf("Failures:"));
   const failed = summary[4] === "0" ? [] : [...list.matchAll(/× (.*)/g)].map(([, name]) => name!);
   return { passed: Number(summary[2]), failed, output };
-}
-
-/** @returns the program, built if this machine has none yet */
-async function h2spec(): Promise<string> {
-  const folder = join(process.env.XDG_CACHE_HOME ?? join(process.env.HOME ?? tmpdir(), ".cache"), "aralez-tests");
-  const found = Bun.which("h2spec", { PATH: `${process.env.PATH ?? ""}:${folder}` });
-  if (found) return found;
-  mkdirSync(folder, { recursive: true });
-  const go = Bun.spawn([pathOf("go"), "install", module], {
-    env: { ...process.env, GOBIN: folder, GOFLAGS: "-mod=mod" },
-    stdout: "ignore",
-    stderr: "pipe",
-  });
-  if ((await go.exited) !== 0) throw new Error(`Cannot build h2spec: ${await new Response(go.stderr).text()}`);
-  return join(folder, "h2spec");
 }

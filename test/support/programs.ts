@@ -69,13 +69,21 @@ export class Program implements AsyncDisposable {
   }
 
   /** Waits for a fact about it. @throws when it ends first */
-  until<T>(what: string, fact: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-    return until(async () => {
-      const found = await fact();
-      if ((found === undefined || found === false) && this.ended)
-        throw new Error(`it ended before ${what}: ${this.output}`);
-      return found;
-    }, what);
+  until<T>(
+    what: string,
+    fact: () => T | undefined | false | Promise<T | undefined | false>,
+    seconds?: number,
+  ): Promise<T> {
+    return until(
+      async () => {
+        const found = await fact();
+        if ((found === undefined || found === false) && this.ended)
+          throw new Error(`it ended before ${what}: ${this.output}`);
+        return found;
+      },
+      what,
+      seconds,
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

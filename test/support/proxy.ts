@@ -13,6 +13,8 @@ export interface TestProxy extends AsyncDisposable {
   readonly plainPort: number;
   /** of the TLS listener; 0 without one */
   readonly tlsPort: number;
+  /** of the admin API; 0 where it is no port of ours */
+  readonly adminPort: number;
   readonly url: string;
   readonly folder: string;
   readonly running: Running;
@@ -45,7 +47,8 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
     {
       upstreams_conf: rulesFile,
       proxy_address_http: { hostname: "127.0.0.1", port: 0 },
-      hc_interval: 0.2,
+      config_address: { hostname: "127.0.0.1", port: 0 },
+      hc_interval: 1,
       log_level: "debug",
       ...engines,
       ...(overTls && { proxy_address_tls: { hostname: "127.0.0.1", port: 0 }, proxy_configs: folder }),
@@ -70,6 +73,7 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
     port: Number(new URL(url).port),
     plainPort: Number(new URL(urlOf("http")!).port),
     tlsPort,
+    adminPort: Number(/:(\d+)$/.exec(urlOf("admin") ?? "")?.[1] ?? 0),
     url,
     folder,
     running,
@@ -101,16 +105,17 @@ export function startPatientProxy(rules: string, settings: Partial<WrittenSettin
   return startProxy(rules, { hc_interval: 5, ...settings });
 }
 
-/** Waits for a fact. @throws when it has not come after 15 s */
+/** Waits for a fact. @throws when it has not come after so many seconds */
 export async function until<T>(
   fact: () => T | undefined | false | Promise<T | undefined | false>,
   what = "the fact",
+  seconds = 15,
 ): Promise<T> {
-  const deadline = performance.now() + 15_000;
+  const deadline = performance.now() + seconds * 1_000;
   for (;;) {
     const value = await fact();
     if (value !== undefined && value !== false) return value;
-    if (performance.now() > deadline) throw new Error(`waited 15 s for ${what}`);
+    if (performance.now() > deadline) throw new Error(`waited ${seconds} s for ${what}`);
     await Bun.sleep(10);
   }
 }

@@ -10,11 +10,23 @@ export interface SelfSigned {
   readonly notAfterMs: number;
 }
 
+export interface CriticalExtension {
+  readonly oid: string;
+  /** DER */
+  readonly value: Uint8Array;
+}
+
 /**
  * A certificate on P-256 that signs itself and may sign nothing else (RFC 5280, RFC 5758).
  * @param names host names and `*.x` wildcards; the first one is the common name
+ * @param further critical extensions, their values as DER
  */
-export function selfSigned(names: readonly string[], nowMs: number, days = 3650): SelfSigned {
+export function selfSigned(
+  names: readonly string[],
+  nowMs: number,
+  days = 3650,
+  further: readonly CriticalExtension[] = [],
+): SelfSigned {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
   // A clock that is a little behind must not find it "not yet valid". Whole seconds, as X.509 has them.
   const notBeforeMs = Math.floor(nowMs / 1000) * 1000 - 3_600_000;
@@ -30,7 +42,7 @@ export function selfSigned(names: readonly string[], nowMs: number, days = 3650)
     der(tags.sequence, derTime(notBeforeMs), derTime(notAfterMs)),
     subject,
     publicKey.export({ type: "spki", format: "der" }),
-    der(0xa3, der(tags.sequence, ...extensions(names))),
+    der(0xa3, der(tags.sequence, ...extensions(names, further))),
   );
   const certificate = der(tags.sequence, tbs, ecdsaWithSha256, bitString(sign("sha256", tbs, privateKey)));
   return {
@@ -62,7 +74,7 @@ function nameOf(commonName: string): Uint8Array {
   return der(tags.sequence, der(tags.set, attribute));
 }
 
-function extensions(names: readonly string[]): Uint8Array[] {
+function extensions(names: readonly string[], further: readonly CriticalExtension[]): Uint8Array[] {
   const critical = der(tags.boolean, Uint8Array.of(0xff));
   const extension = (oid: string, value: Uint8Array, ...flags: Uint8Array[]) =>
     der(tags.sequence, derOid(oid), ...flags, der(tags.octetString, value));
@@ -72,6 +84,7 @@ function extensions(names: readonly string[]): Uint8Array[] {
     extension("2.5.29.15", der(tags.bitString, Uint8Array.of(7, 0x80)), critical), // keyUsage: digitalSignature
     extension("2.5.29.37", der(tags.sequence, derOid("1.3.6.1.5.5.7.3.1"))), // extKeyUsage: serverAuth
     ...(dnsNames.length > 0 ? [extension("2.5.29.17", der(tags.sequence, ...dnsNames))] : []), // subjectAltName
+    ...further.map(({ oid, value }) => extension(oid, value, critical)),
   ];
 }
 

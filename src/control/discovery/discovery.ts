@@ -22,6 +22,15 @@ export interface DiscoveryOptions {
   readonly accountFolder?: string;
 }
 
+/** Rules with all that sources bring, not in force yet. */
+export interface Found {
+  readonly rules: Rules;
+  readonly pairs: readonly GivenPair[];
+  /** how many of the routes came from each source */
+  readonly routes: ReadonlyMap<SourceName, number>;
+  readonly remarks: readonly string[];
+}
+
 interface Running {
   readonly source: Source;
   /** the section it was made from */
@@ -71,22 +80,28 @@ export class Discovery {
     }
   }
 
-  /** The rules of the file with all that the sources bring. */
-  merge(rules: Rules): Rules {
-    if (this.#running.size === 0 && this.#pairs.length === 0 && this.#remarks.size === 0) return rules;
-    const brought = new Map<string, Brought>();
-    for (const [name, running] of this.#running) {
-      const said = running.source.brought();
-      running.routes = [...said.hosts.values()].reduce((sum, { paths, exact }) => sum + paths.size + exact.size, 0);
-      brought.set(name, said);
+  /** The rules as written, with all that the sources bring; the very same object where there are none. */
+  find(rules: Rules): Found {
+    const brought = new Map<SourceName, Brought>();
+    for (const name of new Set(rules.provider)) {
+      const running = name === "file" ? undefined : this.#running.get(name);
+      if (running && name !== "file") brought.set(name, running.source.brought());
     }
     const merged = merge(rules, brought);
-    this.#pairs = [...brought.values()].flatMap(({ pairs }) => pairs);
-    this.#tell([
-      ...[...brought].flatMap(([name, { remarks }]) => remarks.map((remark) => `${name}: ${remark}`)),
-      ...merged.remarks,
-    ]);
-    return merged.rules;
+    const own = [...brought].flatMap(([name, { remarks }]) => remarks.map((remark) => `${name}: ${remark}`));
+    return {
+      rules: merged.rules,
+      pairs: [...brought.values()].flatMap(({ pairs }) => pairs),
+      routes: new Map([...brought].map(([name, { hosts }]) => [name, countRoutes(hosts)])),
+      remarks: [...own, ...merged.remarks],
+    };
+  }
+
+  /** It is in force now. */
+  use({ pairs, routes, remarks }: Found): void {
+    this.#pairs = pairs;
+    for (const [name, running] of this.#running) running.routes = routes.get(name) ?? 0;
+    this.#tell(remarks);
   }
 
   /** Waits until every source has said everything once, but not for long: one that is down must not hold up the start. */
@@ -162,4 +177,8 @@ export class Discovery {
     for (const remark of shown) if (!this.#remarks.has(remark)) this.#options.log("warn", "discovery", remark);
     this.#remarks = shown;
   }
+}
+
+function countRoutes(hosts: Brought["hosts"]): number {
+  return [...hosts.values()].reduce((sum, { paths, exact }) => sum + paths.size + exact.size, 0);
 }

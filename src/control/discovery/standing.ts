@@ -14,6 +14,17 @@ export interface SourceState {
   readonly routes: number;
 }
 
+/** As the status page shows it. */
+export function providersOf(states: readonly SourceState[]): object[] {
+  return states.map(({ name, up, ageSeconds, error, routes }) => ({
+    name,
+    up,
+    ...(ageSeconds !== undefined && { age_seconds: ageSeconds }),
+    ...(error !== "" && { error }),
+    routes,
+  }));
+}
+
 export interface StandingOptions {
   readonly name: SourceState["name"];
   /** routes of this source that are in force */

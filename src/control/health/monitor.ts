@@ -1,6 +1,16 @@
 /** HealthMonitor: asks every target on its own clock and tells what changed. */
 import { showAddress, type DialAddress } from "../../lib/address.ts";
-import { detectWaitMs, probeSlowMs, probesInFlightMax, probesSlowInFlightMax } from "../../lib/limits.ts";
+import {
+  detectWaitMs,
+  excusedAgainMs,
+  excusedChecksMax,
+  loopLagEveryMs,
+  probeSlowMs,
+  probesInFlightMax,
+  probesSlowInFlightMax,
+  stalledShare,
+} from "../../lib/limits.ts";
+import { LoopLag } from "../../lib/loop-lag.ts";
 import { descriptorsLeft } from "../../lib/descriptors.ts";
 import { names, type Resolver } from "../../lib/resolve.ts";
 import type { Probe, Wire } from "../../data/upstream/endpoint.ts";
@@ -15,7 +25,7 @@ export interface Target {
   /** from `healthKey`: everything about the question */
   readonly key: string;
   readonly address: DialAddress;
-  /** with protocol `auto` the endpoint is asked first what it speaks */
+  /** with protocol `auto` the endpoint is asked first what it speaks, with `https` which HTTP */
   readonly probe: Probe;
 }
 
@@ -61,6 +71,8 @@ class Watch {
   /** why it is down; "" while it is up */
   cause = "";
   lastMs = 0;
+  /** checks in a row that told about us rather than about the server */
+  excused = 0;
   /** how the log calls it while it is down */
   label = "";
 
@@ -79,6 +91,7 @@ export class HealthMonitor {
   readonly #now: () => number;
   readonly #resolver: Resolver;
   readonly #lanes = new Lanes(probesInFlightMax, probesSlowInFlightMax);
+  readonly #lag = new LoopLag(loopLagEveryMs);
   readonly #watches = new Map<string, Watch>();
   readonly #sites = new Map<string, Site>();
   #waiting: (() => void)[] = [];
@@ -147,7 +160,8 @@ export class HealthMonitor {
     site.watches.add(watch);
     this.#undecided++;
     // The endpoint may be new to the data plane although it is not new here.
-    if (target.probe.protocol === "auto" && site.told) this.#options.onDetected(name, site.known);
+    if ((target.probe.protocol === "auto" || target.probe.protocol === "https") && site.told)
+      this.#options.onDetected(name, site.known);
     this.#lanes.run(false, () => this.#check(watch));
   }
 
@@ -166,13 +180,24 @@ export class HealthMonitor {
   async #check(watch: Watch): Promise<void> {
     if (watch.gone) return;
     const startMs = this.#now();
+    const stalledMs = this.#lag.stalledMs;
+    const unwatch = this.#lag.watch();
     const verdict = await this.#ask(watch);
+    unwatch();
     if (watch.gone) return;
     watch.lastMs = this.#now() - startMs;
     const first = watch.streak.up === undefined;
-    // A check that found no descriptor of ours free has asked nobody.
-    if (verdict.up || verdict.status !== undefined || descriptorsLeft()) this.#note(watch, verdict);
-    const delayMs = nextDelayMs(watch.target.probe.intervalMs, watch.lastMs, first, Math.random());
+    // A check that found no descriptor of ours free has asked nobody, and one in which we stood still ourselves tells
+    // about us.
+    const answered = verdict.up || verdict.status !== undefined;
+    const stalled = this.#lag.stalledMs - stalledMs > watch.target.probe.timeoutMs * stalledShare;
+    const timedOut = watch.lastMs >= Math.min(watch.target.probe.timeoutMs, detectWaitMs);
+    watch.excused = answered || !stalled || !timedOut ? 0 : watch.excused + 1;
+    const excused = watch.excused > 0 && watch.excused <= excusedChecksMax;
+    if (answered || (descriptorsLeft() && !excused)) this.#note(watch, verdict);
+    const delayMs = excused
+      ? excusedAgainMs
+      : nextDelayMs(watch.target.probe.intervalMs, watch.lastMs, first, Math.random());
     watch.timer = setTimeout(() => this.#lanes.run(watch.lastMs > probeSlowMs, () => this.#check(watch)), delayMs);
     watch.timer.unref();
   }
@@ -181,18 +206,22 @@ export class HealthMonitor {
     const { site, target } = watch;
     const { address, probe } = target;
     const options = { signal: watch.stop.signal, resolver: this.#resolver };
-    if (probe.protocol !== "auto") return askHealth(address, probe, probe.protocol, options);
-    let wire: Wire;
+    const https = probe.protocol === "https";
+    if (probe.protocol !== "auto" && !https) return askHealth(address, probe, probe.protocol, options);
+    let found: Wire;
     try {
-      wire = site.wire ?? (await (site.detecting ??= this.#detect(site, target)));
+      found = site.wire ?? (await (site.detecting ??= this.#detect(site, target)));
     } catch (error) {
-      return { up: false, cause: (error as Error).message };
+      if (!https) return { up: false, cause: (error as Error).message };
+      found = "https";
     }
+    // With `https` it must be TLS; only which HTTP is found out, by ALPN.
+    const wire = https && found !== "h2" ? "https" : found;
     const verdict = await askHealth(address, probe, wire, options);
     // Without an answer it may speak something else by the next check; and 400 is what a server that has become TLS
     // answers plain HTTP, looked into once.
     const changed = verdict.status === 400 && wire === "http" && watch.last?.status !== 400 && watch.last !== undefined;
-    if ((verdict.status === undefined || changed) && site.wire === wire) site.wire = undefined;
+    if ((verdict.status === undefined || changed) && site.wire === found) site.wire = undefined;
     return verdict;
   }
 

@@ -7,6 +7,7 @@ import { dial, type DialedSocket, type SocketEvents, type UpstreamTls } from "..
 
 /**
  * @param connectMs for all addresses together, TLS included; 0 = no bound
+ * @param signal gives it up
  * @throws Failure of the last address that was tried
  */
 export async function connectTo(
@@ -14,8 +15,9 @@ export async function connectTo(
   tls: UpstreamTls | undefined,
   connectMs: number,
   events: SocketEvents,
+  signal?: AbortSignal,
 ): Promise<DialedSocket> {
-  const options = { ...(tls && { tls }), events };
+  const options = { ...(tls && { tls }), ...(signal && { signal }), events };
   if ("unix" in address) return dial({ ...options, connect: address, connectMs });
   const deadlineMs = connectMs > 0 ? performance.now() + connectMs : Infinity;
   let addresses: readonly string[];

@@ -1,13 +1,12 @@
 /** The forwarder of the engine `socket`: HTTP/1.1 over connections of our own, pooled by endpoint and trust. */
-import { names } from "../../lib/resolve.ts";
-import { describe } from "../../lib/cause.ts";
 import { surplusIdleMs, sweepMs } from "../../lib/limits.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
 import { asFailure, Failure } from "../failure.ts";
 import type { Trust } from "../routing/table.ts";
 import { wireOf } from "../upstream/pool.ts";
 import type { Endpoint } from "../upstream/endpoint.ts";
-import { dial, type DialedSocket, type SocketEvents } from "../wire/dial.ts";
+import type { SocketEvents } from "../wire/dial.ts";
+import { connectTo } from "./connect.ts";
 import { settleWire } from "./http.ts";
 import { tlsOf, trustKey, warnUnverified } from "./trust.ts";
 import type { Attempt, Forwarder } from "./forwarder.ts";
@@ -144,7 +143,10 @@ export class SocketForwarder implements Forwarder {
     if (this.#open++ === 0) this.#sweeper.add(this.#idleClock);
     site.open++;
     try {
-      const socket = await this.#connect(endpoint, trust, connectMs, attempt);
+      const gone = new AbortController();
+      attempt.exchange.attend({ clientGone: () => gone.abort() });
+      const tls = trust && tlsOf(trust, endpoint.address);
+      const socket = await connectTo(endpoint, tls, connectMs, deaf, gone.signal);
       endpoint.heardMs = performance.now();
       const connection = new UpstreamConnection(
         endpoint.name,
@@ -166,38 +168,6 @@ export class SocketForwarder implements Forwarder {
     site.open--;
     if (--this.#open === 0) this.#sweeper.delete(this.#idleClock);
     this.#waiting.shift()?.();
-  }
-
-  /** All addresses of the endpoint's name are tried, within `connectMs` together. */
-  async #connect(
-    endpoint: Endpoint,
-    trust: Trust | undefined,
-    connectMs: number,
-    attempt: Attempt,
-  ): Promise<DialedSocket> {
-    const { address, name } = endpoint;
-    const gone = new AbortController();
-    attempt.exchange.attend({ clientGone: () => gone.abort() });
-    const options = { ...(trust && { tls: tlsOf(trust, address) }), signal: gone.signal, events: deaf };
-    if ("unix" in address) return dial({ ...options, connect: address, connectMs });
-    const deadlineMs = connectMs > 0 ? performance.now() + connectMs : Infinity;
-    let last: Failure | undefined;
-    let addresses: string[];
-    try {
-      addresses = await names.resolve(address.host);
-    } catch (error) {
-      throw new Failure("name_not_found", `${name}: ${describe(error)}`);
-    }
-    for (const hostname of addresses) {
-      const leftMs = deadlineMs === Infinity ? 0 : Math.max(1, deadlineMs - performance.now());
-      try {
-        return await dial({ ...options, connect: { hostname, port: address.port }, connectMs: leftMs });
-      } catch (error) {
-        last = error as Failure;
-        if (last.code !== "connect_refused") break;
-      }
-    }
-    throw last ?? new Failure("name_not_found", `${name}: the name has no address`);
   }
 
   /** Waits for a place below `max_upstream_connections`; an idle connection of another endpoint makes room at once. */

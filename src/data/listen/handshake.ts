@@ -1,6 +1,7 @@
 /** One TLS handshake of a client: waits its turn, is bounded in time, and hands the connection on when it is done. */
 import type { Swept } from "../../lib/sweeper.ts";
 import { describe } from "../../lib/cause.ts";
+import { validationProtocol } from "../acme/validations.ts";
 import type { ClientPolicy } from "../tls/client-policy.ts";
 import type { HookedSocket } from "../tls/hooks.ts";
 import type { Waiting } from "../tls/handshake-queue.ts";
@@ -13,6 +14,8 @@ export class Handshake implements SocketEvents, Swept, Waiting {
   /** by SNI, in lower case */
   #serverName = "";
   #hasName = false;
+  /** an ACME server proves the name (RFC 8737): it sees that certificate, and nothing else */
+  isValidation = false;
   /** of the name, or of clients without one */
   policy: ClientPolicy | undefined;
   #over = false;
@@ -40,7 +43,8 @@ export class Handshake implements SocketEvents, Swept, Waiting {
     const { listener, socket } = this;
     const policy = (this.policy = listener.options.policy(this.#serverName));
     try {
-      const context = listener.contextFor(this.#serverName, policy);
+      const proof = this.isValidation ? listener.proofFor(this.#serverName) : undefined;
+      const context = proof ?? listener.contextFor(this.#serverName, policy);
       socket.setVerifyMode(policy !== undefined, false);
       socket.resumeSNI(context, false);
     } catch (error) {
@@ -56,6 +60,11 @@ export class Handshake implements SocketEvents, Swept, Waiting {
     if (!success) {
       this.#log(error ? describe(error) : "the client left");
       return this.cut();
+    }
+    if (this.socket.alpnProtocol === validationProtocol) {
+      this.#log("it was an ACME validation");
+      this.#leave();
+      return void this.socket.end();
     }
     // A reload came in between: what was asked for is not what the rules want now, and a new connection gets it right.
     if (this.#wanted()?.id !== this.policy?.id) return this.cut();

@@ -190,7 +190,7 @@ export function refusalOf(
 }
 
 /** BUN(1.4.4): the types do not know a socket's `fd`; remove when they do. */
-function descriptorOf(socket: Bun.Socket<unknown>): number {
+export function descriptorOf(socket: Bun.Socket<unknown>): number {
   return (socket as { fd?: number }).fd ?? -1;
 }
 

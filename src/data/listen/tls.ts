@@ -8,6 +8,7 @@ import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
 import { handshakesUnnamedMax, sweepMs, warningEveryMs } from "../../lib/limits.ts";
 import { SparseWarning } from "../../lib/sparse-warning.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
+import { validationProtocol, type Validations } from "../acme/validations.ts";
 import { Refusals, type RefusalReason } from "../observe/refusals.ts";
 import { CertificateIndex, type CertificateSet } from "../tls/certificate-set.ts";
 import type { ClientPolicy } from "../tls/client-policy.ts";
@@ -22,7 +23,15 @@ import { Handshake } from "./handshake.ts";
 import { Http1Connection } from "./http1.ts";
 import { acceptHttp2 } from "./http2.ts";
 import { visible, type TlsListener } from "./listener.ts";
-import { census, deaf, refusalOf, type ClientConnection, type Site, type SocketListenerOptions } from "./socket.ts";
+import {
+  census,
+  deaf,
+  descriptorOf,
+  refusalOf,
+  type ClientConnection,
+  type Site,
+  type SocketListenerOptions,
+} from "./socket.ts";
 
 /** One protocol that clients may choose by ALPN. */
 export interface TlsProtocol {
@@ -52,6 +61,8 @@ export interface TlsListenerOptions extends SocketListenerOptions {
   readonly protocols: readonly TlsProtocol[];
   /** which client certificates are asked for. @param serverName lower case; "" without SNI */
   policy(serverName: string): ClientPolicy | undefined;
+  /** names may be proved here by TLS-ALPN-01 */
+  readonly validations?: Validations | undefined;
 }
 
 export interface TlsData {
@@ -107,7 +118,10 @@ export class SocketTlsListener implements TlsListener {
         ...contextOptions(this.#index.default, options.grade, policy),
         minVersion,
         maxVersion,
-        ALPNProtocols: wireNames(options.protocols.map(({ name }) => name)),
+        ALPNProtocols: wireNames([
+          ...options.protocols.map(({ name }) => name),
+          ...(options.validations ? [validationProtocol] : []),
+        ]),
       },
       socket: {
         serverName: (_, name, socket) => this.#named(name, socket),
@@ -183,6 +197,12 @@ export class SocketTlsListener implements TlsListener {
     return this.contexts.get(this.#index.serve(serverName), policy);
   }
 
+  /** What proves a name to an ACME server. @throws Error when its certificate cannot be used */
+  proofFor(serverName: string) {
+    const proof = this.options.validations?.challenges.certificateOf(serverName);
+    return proof && this.contexts.get(proof, undefined);
+  }
+
   /** It has told its name, so that it can wait for its turn. */
   hasName(handshake: Handshake): void {
     this.#unnamed.delete(handshake);
@@ -235,6 +255,11 @@ export class SocketTlsListener implements TlsListener {
     this.sweeper.add(handshake);
     // Who sends no name is asked for a certificate all the same; a name may change that.
     if (handshake.policy) socket.setVerifyMode(true, false);
+    this.options.validations?.watch(
+      socket,
+      () => descriptorOf(socket),
+      () => (handshake.isValidation = true),
+    );
     if (this.#unnamed.size <= handshakesUnnamedMax) return;
     const [oldest] = this.#unnamed;
     oldest!.cut();

@@ -36,6 +36,8 @@ export interface AccessRecord {
   readonly deniedBy: string;
   /** the answer did not reach the client whole */
   readonly cut: boolean;
+  /** of a gRPC call, where it is known */
+  readonly grpcStatus?: number;
   /** name of who was authenticated */
   readonly user?: string;
 }
@@ -60,13 +62,16 @@ export class AccessLog {
     this.#format = formats[format];
   }
 
-  /** Whether an exchange that ended so is written at all: ask before a record is made. `error` = status ≥ 400 or cut short. */
-  wants(status: number, cut: boolean): boolean {
-    return this.#mode === "all" || (this.#mode === "error" && (status >= 400 || cut));
+  /**
+   * Whether an exchange that ended so is written at all: ask before a record is made. `error` = status ≥ 400, cut short, or
+   * a gRPC call that failed: its HTTP status is 200.
+   */
+  wants(status: number, cut: boolean, grpcStatus = 0): boolean {
+    return this.#mode === "all" || (this.#mode === "error" && (status >= 400 || cut || grpcStatus > 0));
   }
 
   write(record: AccessRecord): void {
-    if (this.wants(record.status, record.cut)) this.sink.write(this.#format(record));
+    if (this.wants(record.status, record.cut, record.grpcStatus)) this.sink.write(this.#format(record));
   }
 }
 
@@ -103,11 +108,12 @@ function jsonLine(r: AccessRecord): string {
   const request =
     `{"remote_ip":${quote(r.peer ?? r.client)},"client_ip":${quote(r.client)},"proto":${quote(r.version)},"method":${quote(r.method)},` +
     `"host":${quote(r.host)},"uri":${quote(redactTarget(r.target), targetCharsMax)},"headers":{${headers}}}`;
+  const grpc = r.grpcStatus === undefined ? "" : `,"grpc_status":${r.grpcStatus}`;
   const upstream = r.upstreamMs === undefined ? "" : `,"upstream_duration":${seconds(r.upstreamMs)}`;
   return (
     `{"level":"${r.status >= 500 ? "error" : "info"}","ts":${seconds(r.timeMs)},"logger":"http.log.access","msg":"handled request",` +
     `"request":${request},"bytes_read":${r.bytesIn},"user_id":${quote(r.user ?? "")},"duration":${seconds(r.durationMs)},"size":${r.bytesOut},` +
-    `"status":${r.status},"scheme":"${r.secure ? "https" : "http"}","route":${quote(r.route)},"upstream":${quote(r.upstream)}${upstream},` +
+    `"status":${r.status}${grpc},"scheme":"${r.secure ? "https" : "http"}","route":${quote(r.route)},"upstream":${quote(r.upstream)}${upstream},` +
     `"request_id":${quote(r.requestId)},"denied_by":${quote(r.deniedBy)}${r.cut ? `,"cut":true` : ""}}`
   );
 }

@@ -3,7 +3,7 @@ import type { Exchange } from "../exchange.ts";
 import type { Ending } from "../plane.ts";
 import type { AccessRecord } from "./access-log.ts";
 
-export function recordOf(exchange: Exchange, { status, bytesOut, cut }: Ending): AccessRecord {
+export function recordOf(exchange: Exchange, { status, bytesOut, cut, grpcStatus }: Ending): AccessRecord {
   return {
     timeMs: Date.now(),
     status,
@@ -25,6 +25,7 @@ export function recordOf(exchange: Exchange, { status, bytesOut, cut }: Ending):
     requestId: exchange.id,
     deniedBy: exchange.deniedBy,
     cut,
+    ...(grpcStatus !== undefined && { grpcStatus }),
     ...(exchange.user !== "" && { user: exchange.user }),
   };
 }

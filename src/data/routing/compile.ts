@@ -2,7 +2,15 @@
  * Compile: Rules → Table, and the one place where top level, host and path settings meet: the nearest wins, maps merge
  * key by key, header lists merge by name, `to_https` is OR-ed (contract, section 14).
  */
-import { showAddress, type DialAddress, type ListenAddress, type Protocol } from "../../lib/address.ts";
+import { networkInterfaces } from "node:os";
+import {
+  AddressSet,
+  normaliseIp,
+  showAddress,
+  type DialAddress,
+  type ListenAddress,
+  type Protocol,
+} from "../../lib/address.ts";
 import { openFileTree, type FileTree } from "../forward/files.ts";
 import { clientCertificate } from "../guards/client-certificate.ts";
 import { authorize, type AuthorizationContext } from "../guards/authorization/authorize.ts";
@@ -34,7 +42,7 @@ export interface CompileContext extends AuthorizationContext {
   /** the grade of the TLS listener is high: then `to_https` brings HSTS */
   readonly tlsHigh: boolean;
   /** where the admin API listens or would listen: such an upstream never carries traffic (A1) */
-  readonly adminAddress: ListenAddress;
+  readonly adminAddresses: readonly ListenAddress[];
   readonly caFile: string | undefined;
   /** PEM file of the TLS port's client authorities */
   readonly clientCa: string | undefined;
@@ -118,7 +126,7 @@ function compileRoute(
   const [top, hostRules, own] = levels;
   const path = normalisePathKey(pathKey) ?? pathKey;
   const name = `${host}${exact ? "=" : ""}${path}`;
-  const admin = own.servers?.find((server) => isAdmin(server.address, context.adminAddress));
+  const admin = own.servers?.find(({ address }) => context.adminAddresses.some((listen) => isAdmin(address, listen)));
   if (admin) {
     context.warn(
       `route ${name} is switched off: its server ${showAddress(admin.address)} is this proxy's own admin address (config_address), which the public must never reach; if that is a server of yours, give config_address another port`,
@@ -327,6 +335,15 @@ function probeOf(
 function isAdmin(server: DialAddress, admin: ListenAddress): boolean {
   if ("unix" in server || "unix" in admin) return "unix" in server && "unix" in admin && server.unix === admin.unix;
   if (server.port !== admin.port) return false;
+  if (server.host === admin.hostname) return true;
   const local = ["127.0.0.1", "::1", "localhost", "0.0.0.0", "::"];
-  return server.host === admin.hostname || (local.includes(server.host) && local.includes(admin.hostname));
+  if (local.includes(server.host) && local.includes(admin.hostname)) return true;
+  return (admin.hostname === "0.0.0.0" || admin.hostname === "::") && isThisMachine(normaliseIp(server.host));
+}
+
+const loopback = new AddressSet(["loopback"]);
+
+/** Names are not looked up here: a request that comes back through ourselves is cut by the admin API (CDN-Loop). */
+function isThisMachine(ip: string): boolean {
+  return loopback.has(ip) || Object.values(networkInterfaces()).some((all) => all?.some((own) => own.address === ip));
 }

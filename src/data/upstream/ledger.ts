@@ -4,6 +4,7 @@
  */
 import { showAddress, type DialAddress } from "../../lib/address.ts";
 import { Endpoint, Health, type Ejection, type Probe, type Wire } from "./endpoint.ts";
+import type { Turn } from "./pool.ts";
 
 /** An answer to a health question, sent from control to the data plane. Plain data. */
 export interface Fact {
@@ -15,7 +16,7 @@ export interface Fact {
 export class Ledger {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #health = new Map<string, Health>();
-  readonly #turns = new Map<string, { next: number }>();
+  readonly #turns = new Map<string, Turn>();
 
   endpoint(address: DialAddress): Endpoint {
     const name = showAddress(address);
@@ -35,10 +36,10 @@ export class Ledger {
     return health;
   }
 
-  /** The round-robin counter of one route. @param key host + path */
-  turn(key: string): { next: number } {
+  /** The counters of one route. @param key host + path */
+  turn(key: string): Turn {
     let turn = this.#turns.get(key);
-    if (!turn) this.#turns.set(key, (turn = { next: 0 }));
+    if (!turn) this.#turns.set(key, (turn = { next: 0, requests: 0 }));
     return turn;
   }
 

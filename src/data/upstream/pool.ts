@@ -2,6 +2,14 @@
 import type { Protocol } from "../../lib/address.ts";
 import type { Endpoint, Health, Wire } from "./endpoint.ts";
 
+/** What a route counts for itself; outlives tables. */
+export interface Turn {
+  /** of round robin */
+  next: number;
+  /** that have ended */
+  requests: number;
+}
+
 /** An endpoint as one route sees it. */
 export interface Member {
   readonly endpoint: Endpoint;
@@ -16,6 +24,7 @@ export interface Member {
 
 /** What the member speaks, as far as known. */
 export function wireOf(member: Member): Wire {
+  if (member.protocol === "https") return member.endpoint.wire === "h2" ? "h2" : "https";
   if (member.protocol !== "auto") return member.protocol;
   return member.endpoint.wire ?? "http";
 }
@@ -28,7 +37,7 @@ export class Pool {
 
   constructor(
     readonly members: readonly Member[],
-    readonly turn: { next: number },
+    readonly turn: Turn,
   ) {
     this.#ring = interleave(members);
     this.byStickyId = new Map(members.filter((m) => m.stickyId !== "").map((m) => [m.stickyId, m]));

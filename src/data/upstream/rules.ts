@@ -104,7 +104,7 @@ export const upstreamKeys = {
   }),
   protocol: key("P", oneOf(protocols), {
     default: "auto",
-    doc: "`auto` asks the server once; with `healthcheck: false` it means http.",
+    doc: "`auto` asks the server once; with `healthcheck: false` it means http. `https` leaves h1 or h2 to ALPN, with health checks.",
   }),
   verify: key("UHP", flag, { default: "false", doc: "Verify the upstream's certificate and name." }),
   ca_file: key("UHP", pemFile, {

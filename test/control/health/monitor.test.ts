@@ -71,11 +71,20 @@ describe("the first verdict", () => {
 
   test("is asked as configured when the protocol is, without detection", async () => {
     const { monitor, facts, detected } = start();
-    const origin = await servers.secure();
-    monitor.follow([target(origin.address, { protocol: "https" }), target(origin.address, { protocol: "http" })]);
+    const origin = await servers.plain();
+    monitor.follow([target(origin.address, { protocol: "h2" }), target(origin.address, { protocol: "http" })]);
     await monitor.settled();
     expect(facts.map(({ up }) => up).sort()).toEqual([false, true]);
     expect(detected).toEqual([]);
+  });
+
+  test("with `https` asks only which HTTP: plain servers stay down", async () => {
+    const { monitor, facts, detected } = start();
+    const [secure, plain] = [await servers.secure(), await servers.plain()];
+    monitor.follow([secure, plain].map(({ address }) => target(address, { protocol: "https" })));
+    await monitor.settled();
+    expect(facts.map(({ up }) => up).sort()).toEqual([false, true]);
+    expect(detected).toContainEqual([name(secure), "https"]);
   });
 
   test("of targets that share an endpoint needs one detection", async () => {

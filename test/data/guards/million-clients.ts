@@ -36,7 +36,7 @@ plane.table = compile(rules, {
   healthMethod: "HEAD",
   healthIntervalSeconds: 1,
   tlsPort: undefined,
-  adminAddress: { hostname: "127.0.0.1", port: 1 },
+  adminAddresses: [],
   caFile: undefined,
   tlsHigh: false,
   clientCa: undefined,

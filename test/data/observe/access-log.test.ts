@@ -56,6 +56,14 @@ describe("the formats", () => {
     expect(lineOf("combined", { timeMs: time.getTime() + 1_750 })).toContain("[20/Nov/2026:12:00:02 ");
   });
 
+  test("json tells a gRPC call's status, and `error` counts one that failed", () => {
+    expect(json()).not.toHaveProperty("grpc_status");
+    expect(json({ grpcStatus: 0 })).toMatchObject({ status: 200, grpc_status: 0 });
+    expect(json({ grpcStatus: 14 })).toMatchObject({ status: 200, grpc_status: 14 });
+    const log = new AccessLog("error", "text", { write: () => {} });
+    expect([log.wants(200, false), log.wants(200, false, 0), log.wants(200, false, 14)]).toEqual([false, false, true]);
+  });
+
   test("json has Caddy's keys and ours", () => {
     expect(json({ referer: "http://b.test/", user: "ann", status: 502, deniedBy: "rate_limit", bytesIn: 7 })).toEqual({
       level: "error",
