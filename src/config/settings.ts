@@ -183,7 +183,7 @@ export const settingKeys = {
   }),
   listener_engine: key("M", oneOf(["auto", "bun", "socket"]), {
     default: "auto",
-    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 and HTTP/2 on Bun.listen. auto = socket; on the TLS port bun, unless client certificates are asked for.",
+    doc: "How clients are served: by Bun.serve, or by our own HTTP/1.1 and HTTP/2 on Bun.listen. auto = socket; on the TLS port bun with `http3`.",
   }),
   upstream_keepalive_pool_size: key("M", whole(1), {
     default: "128",
@@ -380,7 +380,19 @@ export const settingsShape = z
   .refine((s) => s.http3 !== true || (s.threads ?? 1) === 1, {
     error: "http3 needs threads: 1",
     path: ["http3"],
+  })
+  .refine((s) => (s.threads ?? 1) === 1 || !isSocket(s.proxy_address_http), {
+    error: "a unix socket needs threads: 1, workers cannot share one",
+    path: ["proxy_address_http"],
+  })
+  .refine((s) => (s.threads ?? 1) === 1 || !isSocket(s.file_server_address), {
+    error: "a unix socket needs threads: 1, workers cannot share one",
+    path: ["file_server_address"],
   });
+
+function isSocket(address: object | undefined): boolean {
+  return address !== undefined && "unix" in address;
+}
 
 /** main.yaml as checked; {@link settle} adds the defaults. */
 export type WrittenSettings = z.output<typeof settingsShape>;

@@ -17,6 +17,7 @@ import { handleAdmin } from "./admin/handle.ts";
 import { adminSite } from "./admin/site.ts";
 import { workersOf } from "./admin/workers.ts";
 import { openCertificates, type CertificateStore } from "./certificates/store.ts";
+import { providersOf, type SourceState } from "./discovery/standing.ts";
 import type { Fleet, FleetGiven, Predecessor } from "./fleet.ts";
 import { Journal } from "./journal.ts";
 import { renderMetrics, type Build, type MetricSources } from "./metrics/page.ts";
@@ -53,6 +54,10 @@ export interface Running {
   reload(): Promise<ReloadResult>;
   /** certificates by ACME: their states, and what can be ordered by hand */
   readonly acme: Pick<Acme, "states" | "createAccount" | "order">;
+  /** Consul and Kubernetes, as far as the rules select them */
+  sources(): readonly SourceState[];
+  /** tables that went into force since the start */
+  readonly versions: number;
   /** SIGUSR1 */
   reopenLogs(): void;
   /** What a scrape gets, in the text format of Prometheus. */
@@ -111,7 +116,7 @@ export async function start(options: StartOptions): Promise<Running> {
     challenges: acme.challenges,
     health: () => reloader.monitor.snapshot(),
   };
-  const fleet: Fleet = openFleet ? openFleet(given) : new OwnFleet(given);
+  const fleet: Fleet = makeFleet(given, openFleet);
   journal.onRotated = () => fleet.reopenLogs();
   const { plane } = fleet;
   const reloader: Reloader = new Reloader({
@@ -128,6 +133,7 @@ export async function start(options: StartOptions): Promise<Running> {
     published() {
       if (isListening) acme.changed();
     },
+    given: (pairs) => certificates?.give(pairs),
     listening: listening.promise,
     listeners: () =>
       allListeners()
@@ -155,6 +161,7 @@ export async function start(options: StartOptions): Promise<Running> {
     build: options.build ?? { version: "unknown", commit: "unknown" },
     certificates: () => certificates?.set,
     logLinesLost: () => journal.lost,
+    providers: () => reloader.discovery.states,
   };
 
   let watching: Watching | undefined;
@@ -172,11 +179,15 @@ export async function start(options: StartOptions): Promise<Running> {
     if (first.kind !== "applied")
       throw new StartError(first.kind === "refused" ? renderProblems(first.problems) : "no rules");
     for (const problem of [...options.problems, ...first.problems]) tellProblem(problem, tell);
+    // What sources have to say belongs to the first requests already.
+    await reloader.discovery.settled();
+    await reloader.refresh();
     if (settings.proxy_address_tls)
       certificates = await openCertificates({
         settings: () => settings,
         log: tell,
         onChange: (set) => fleet.certificates(set),
+        given: reloader.discovery.pairs,
       });
     await fleet.listen(certificates?.set);
     // The demo and the verb `proxy` have no file that a push could be about, and no key.
@@ -191,7 +202,12 @@ export async function start(options: StartOptions): Promise<Running> {
         collect: () => fleet.collect(),
         renderMetrics: () => renderMetrics(sources),
         endpoints: [...acmeEndpoints(acme), explainEndpoint((question) => fleet.explain(question))],
-        more: () => ({ certificates: certificatesOf(certificates?.set), acme: acme.states(), ...workersOf(fleet) }),
+        more: () => ({
+          providers: providersOf(reloader.discovery.states),
+          certificates: certificatesOf(certificates?.set),
+          acme: acme.states(),
+          ...workersOf(fleet),
+        }),
         listeners: allListeners,
         open: () => fleet.open,
         unready: () => (stopping ? "it is stopping" : undefined),
@@ -231,6 +247,10 @@ export async function start(options: StartOptions): Promise<Running> {
     },
     acme,
     reload: async () => (await reloadAll()).rules,
+    get versions() {
+      return reloader.counts.versions;
+    },
+    sources: () => reloader.discovery.states,
     reopenLogs() {
       journal.reopen();
       fleet.reopenLogs();
@@ -262,4 +282,14 @@ function tellResult(result: ReloadResult, log: Journal["tell"]): void {
   if (result.kind === "same") return;
   for (const problem of result.problems) tellProblem(problem, log);
   if (result.kind === "refused") log("error", "config", "the new rules have errors: the running rules stay");
+}
+
+/** @throws StartError */
+function makeFleet(given: FleetGiven, openFleet: StartOptions["openFleet"]): Fleet {
+  try {
+    return openFleet ? openFleet(given) : new OwnFleet(given);
+  } catch (error) {
+    given.journal.close();
+    throw error;
+  }
 }

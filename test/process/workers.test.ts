@@ -338,7 +338,7 @@ test(
     await Bun.write(mainFile, settings(`unix:${folder.path}/p.sock`));
     const third = await run(["-c", mainFile]);
     expect(third.code).toBe(1);
-    expect(third.err).toContain("needs `threads: 1`");
+    expect(third.err).toContain("a unix socket needs threads: 1");
     expect(await ask(proxy, 20)).toEqual(Array(20).fill(200));
   },
   patienceMs,
