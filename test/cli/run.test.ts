@@ -254,21 +254,3 @@ test("a fault that nobody caught is told once, and the proxy goes on", async () 
   }
   expect(await text(url)).toStartWith("Hello from ");
 });
-
-describe("what this release does not do", () => {
-  test("--daemon stays in the foreground and says so", async () => {
-    using server = origin("one");
-    using folder = temporaryFolder();
-    const url = configure(folder.path, server.port);
-    await using program = new Started(["-d"], { cwd: folder.path });
-    await answering(program, url);
-    expect(await text(url)).toBe("one /");
-    expect(program.err).toContain("--daemon is not in this release");
-  });
-
-  test("--upgrade is refused with exit code 1", async () => {
-    const { code, err } = await run(["-u", "-d", "-c", "main.yaml"]);
-    expect(err).toContain("--upgrade is not in this release");
-    expect(code).toBe(1);
-  });
-});
