@@ -23,13 +23,19 @@ export class PidFile {
   #fd: number;
   #held = false;
 
-  private constructor(readonly path: string) {
-    this.#fd = open(path);
+  private constructor(
+    readonly path: string,
+    readonly owner: number | undefined,
+  ) {
+    this.#fd = open(path, owner);
   }
 
-  /** @throws Error, ready to print */
-  static open(path: string): PidFile {
-    return new PidFile(path);
+  /**
+   * @param owner who may own it beside root and this user: whom this process is to become
+   * @throws Error, ready to print
+   */
+  static open(path: string, owner?: number): PidFile {
+    return new PidFile(path, owner);
   }
 
   /** A later self, without root, must be able to open it too. @throws Error */
@@ -47,7 +53,7 @@ export class PidFile {
   /**
    * Locks it and writes our number.
    * @returns false while another process holds it
-   * @throws Error, ready to print
+   * @throws Error, ready to print, when it is no pid file
    */
   take(): boolean {
     for (let tries = 0; tries < 3; tries++) {
@@ -55,13 +61,15 @@ export class PidFile {
       if (library && library.flock(this.#fd, LOCK_EX | LOCK_NB) !== 0) return false;
       // Its holder may have removed it between our open and our lock.
       if (this.#isThere()) {
+        if (fstatSync(this.#fd).size > 0 && this.pid === undefined)
+          throw new Error(`Cannot write "${this.path}" (pid_file): it holds something else than a process id`);
         this.#held = true;
         ftruncateSync(this.#fd, 0);
         writeSync(this.#fd, `${process.pid}\n`, 0);
         return true;
       }
       closeSync(this.#fd);
-      this.#fd = open(this.path);
+      this.#fd = open(this.path, this.owner);
     }
     return false;
   }
@@ -94,7 +102,7 @@ export class PidFile {
   }
 }
 
-function open(path: string): number {
+function open(path: string, owner: number | undefined): number {
   const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } = constants;
   const flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
   let fd: number;
@@ -109,9 +117,14 @@ function open(path: string): number {
     const why = code === "ELOOP" ? "it is a symlink, which would have another file overwritten" : message;
     throw new Error(`Cannot open "${path}" (pid_file): ${why}`);
   }
-  if (fstatSync(fd).isFile()) return fd;
+  const stats = fstatSync(fd);
+  // In /tmp anybody could have put one there, and whoever owns it says whom `kill $(cat FILE)` meets.
+  const isOurs = [0, process.geteuid!(), owner].includes(stats.uid);
+  if (stats.isFile() && isOurs) return fd;
   closeSync(fd);
-  throw new Error(`Cannot open "${path}" (pid_file): expected a file`);
+  throw new Error(
+    `Cannot open "${path}" (pid_file): ${isOurs ? "expected a file" : `it belongs to user ${stats.uid}`}`,
+  );
 }
 
 function openEither(existing: () => number, created: () => number): number {

@@ -43,7 +43,7 @@ export class Service {
     const { runuser, rungroup, working_directory: folder } = settings;
     const account = accountWanted(runuser, rungroup);
     const path = settings.pid_file ?? (this.#inBackground ? daemonPidFile : undefined);
-    this.#pidFile = path === undefined ? undefined : PidFile.open(path);
+    this.#pidFile = path === undefined ? undefined : PidFile.open(path, account?.uid);
     if (account) {
       runErrands(settings, account);
       this.#pidFile?.give(account.uid, account.gid);

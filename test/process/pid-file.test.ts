@@ -1,6 +1,6 @@
 /** The pid file: locked, never through a symlink, and removed by nobody but whom it names. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PidFile } from "../../src/process/pid-file.ts";
 import { freePort, run, Started, temporaryFolder } from "../cli/program.ts";
@@ -85,6 +85,20 @@ describe("a pid file", () => {
       );
     expect(readFileSync(target, "utf8")).toBe("keep me");
   });
+});
+
+test("a file that holds something else, or is another user's, is left alone", () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, "pid");
+  writeFileSync(path, "precious\n");
+  const file = PidFile.open(path);
+  expect(() => file.take()).toThrow(`Cannot write "${path}" (pid_file): it holds something else than a process id`);
+  file.remove();
+  expect(readFileSync(path, "utf8")).toBe("precious\n");
+  if (process.getuid?.() !== 0) return;
+  chownSync(path, 12345, 12345);
+  expect(() => PidFile.open(path)).toThrow(`Cannot open "${path}" (pid_file): it belongs to user 12345`);
+  expect(PidFile.open(path, 12345).pid).toBeUndefined();
 });
 
 describe("the program", () => {

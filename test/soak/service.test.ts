@@ -3,13 +3,13 @@
  * and new connections, HTTPS, HTTP/2, a WebSocket, a long download), and nobody notices. The whole of it: `ARALEZ_LONG=1`.
  */
 import { expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { freePort } from "../cli/program.ts";
 import { startLoad } from "../support/load-clients.ts";
 import { long } from "../support/programs.ts";
 import { until } from "../support/proxy.ts";
-import { isAlive, startService, type ServiceProcess } from "../support/service.ts";
+import { childrenOf, isAlive, startService, type ServiceProcess } from "../support/service.ts";
 import { openTls, selfSigned, type Pem } from "../support/tls.ts";
 
 const wanted = long
@@ -195,11 +195,6 @@ async function killWorkers(service: ServiceProcess, tlsPort: number): Promise<vo
   expect(failed).toBeLessThanOrEqual(wanted.kills * clients);
   const causes = [one, two].flatMap(({ failures }) => Object.keys(failures));
   for (const cause of causes) expect(cause).toMatch(/ECONNRESET|EPIPE|aborted|socket hang up/);
-}
-
-/** A supervisor has no other children than its workers. */
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
 }
 
 function put(folder: string, { cert, key }: Pem): void {

@@ -97,3 +97,8 @@ export function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+/** A supervisor has no other children than its workers. */
+export function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+}
