@@ -329,6 +329,8 @@ export const drainHeadMs = 1_000;
 /** A URL and field lines that `explain` is asked about: what a request of that size could hold. */
 export const explainUrlCharsMax = 64 * KIB;
 export const explainFieldsMax = 1_000;
+/** Such a question as the JSON body of `POST /explain`. */
+export const explainBodyBytesMax = 256 * KIB;
 /** The verb `explain` asks the members of one route whether they are up, and waits so long for their answers. */
 export const explainChecksWaitMs = 6_000;
 /** Characters of a target in the `aralez explain …` that ends a log line; a longer one is cut. */
