@@ -190,9 +190,7 @@ describe("a redirect keeps host and query, needs no servers [16] [B5]", () => {
   test("that begins with a slash never names another host, whatever the path begins with", async () => {
     for (const target of ["//evil.test/x", "/\\evil.test/x", "/\\/evil.test/x", "http://here.test//evil.test/x"])
       expect([target, await location(target, "here.test")]).toEqual([target, "301 /evil.test/x"]);
-    expect(await location("/there/../there//evil.test", "here.test")).toBe(
-      "301 https://new.test/there/../there//evil.test",
-    );
+    expect(await location("/there//evil.test", "here.test")).toBe("301 https://new.test/there//evil.test");
     const options = await raw(proxy.plainPort, "OPTIONS * HTTP/1.1\r\nHost: here.test\r\nConnection: close\r\n\r\n");
     expect(options.fields.find(([name]) => name === "location")?.[1]).toBe("/");
   });

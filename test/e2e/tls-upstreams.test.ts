@@ -60,6 +60,23 @@ test("a self-signed server listed as host:port works, with one warning, from the
   expect((await ask(proxy.port)).status).toBe(502);
 });
 
+test("an expired server works like any other, until verify asks for more: 502, and the log says why", async () => {
+  using authority = startAuthority("upstreams");
+  const { key, cert } = authority.sign("/CN=up.test", ["up.test"], { until: "past" });
+  await using up = await listening(createServer({ key, cert }, (_, response) => void response.end("expired")));
+  const folder = mkdtempSync(join(tmpdir(), "aralez-expired-"));
+  try {
+    writeFileSync(join(folder, "ca.pem"), authority.cert);
+    await using proxy = await startProxy(rules(up.port));
+    expect((await ask(proxy.port)).body).toContain("expired");
+    await proxy.apply(rules(up.port, `protocol: https, healthcheck: false, ca_file: ${join(folder, "ca.pem")}`));
+    expect((await ask(proxy.port)).status).toBe(502);
+    expect(await proxy.logged(/answer - 502 /)).toMatch(/tls_failed: .*expired/i);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test("a server with healthcheck: false is never probed; the log says which line to add where it speaks TLS [18]", async () => {
   const rows: [name: string, answer: Buffer, hint: string][] = [
     // fatal, unexpected_message: RFC 8446 6.2
