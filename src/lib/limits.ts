@@ -30,6 +30,8 @@ export const logRetryMs = 1_000;
 export const logLookMs = 1_000;
 /** At exit the log may wait so long for a slow pipe. */
 export const logExitWaitMs = 250;
+/** A secret, key or CA file that a value names: the authorities of a whole system take a quarter of it. */
+export const namedFileBytesMax = MIB;
 /** YAML files larger than this are refused: 5,000 hosts take about 1 MiB. */
 export const configBytesMax = 8 * MIB;
 /** Aliases (`*name`) one YAML file may expand, nested ones counted each time: stops the billion-laughs document. */
