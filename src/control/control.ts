@@ -14,7 +14,7 @@ import { certificatesOf } from "./admin/certificates.ts";
 import { explainEndpoint } from "./admin/explain.ts";
 import { handleAdmin } from "./admin/handle.ts";
 import { adminSite } from "./admin/site.ts";
-import { workersOf } from "./admin/workers.ts";
+import { noneServes, workersOf } from "./admin/workers.ts";
 import { openCertificates, type CertificateStore } from "./certificates/store.ts";
 import { providersOf, type SourceState } from "./discovery/standing.ts";
 import type { Fleet, FleetGiven } from "./fleet.ts";
@@ -197,7 +197,7 @@ export async function start(options: StartOptions): Promise<Running> {
         }),
         listeners: allListeners,
         open: () => fleet.open,
-        unready: () => (stopping ? "it is stopping" : undefined),
+        unready: () => (stopping ? "it is stopping" : noneServes(fleet)),
       });
       admin = await openAdmin({
         settings: () => settings,
