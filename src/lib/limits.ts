@@ -477,7 +477,7 @@ export const http2UpstreamHeaderMs = 10_000;
 export const lockSpins = 1_000;
 /** … then once a millisecond, and taken over after so many: its holder was killed or stopped. Ten times a long wait for a core. */
 export const lockNapsMax = 250;
-/** Ring positions of pools that workers share; a pool beyond goes round in each worker by itself. 16 bytes each. */
+/** Turns of pools that workers share, 16 bytes each; a pool beyond goes round in each worker by itself. */
 export const sharedTurnsMax = 65_536;
 /** Workers: each gives a sign of life so often, … */
 export const workerBeatMs = 500;
