@@ -2,6 +2,7 @@
 import { adminFlags, keyFlag } from "./cli/admin-flags.ts";
 import { readArguments, UsageError } from "./cli/arguments.ts";
 import type { Environment, Verb } from "./cli/verb.ts";
+import { workerVariable } from "./process/wire.ts";
 
 const conf = {
   type: "string",
@@ -142,6 +143,10 @@ export const verbs = {
  */
 export async function cli(args: string[], env: Environment): Promise<number> {
   try {
+    // A supervisor has started it: there is nobody who could type this.
+    const worker = env[workerVariable];
+    if (worker !== undefined && process.send)
+      return await (await import("./process/worker.ts")).runWorker(Number(worker));
     const { verb, name, call } = readArguments(args, verbs, env);
     if (call.flags.help) return (await import("./cli/help.ts")).run({ ...call, operand: name });
     return await (await verb.load()).run(call);

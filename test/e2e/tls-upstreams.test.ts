@@ -13,7 +13,7 @@ import type { TLSSocket } from "node:tls";
 import { freePort } from "../cli/program.ts";
 import { startNginx } from "../support/nginx.ts";
 import { startRawOrigin } from "../support/origins.ts";
-import { startProxy, until } from "../support/proxy.ts";
+import { oneProcess, startProxy, until } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 import { startAuthority } from "../support/tls.ts";
 
@@ -150,7 +150,7 @@ test("a session of a TLS upstream is resumed, but never under another name or tr
         }`,
     });
     const from = (more: string) => rules(port, `protocol: https, healthcheck: false${more}`);
-    await using proxy = await startProxy(from(""), { upstream_engine: "socket" });
+    await using proxy = await startProxy(from(""), { upstream_engine: "socket", ...oneProcess });
     const said = async () => (await ask(proxy.port)).body;
     expect([await said(), await said(), await said()]).toEqual([". up.test", "r up.test", "r up.test"]);
     await proxy.apply(from(", server_name: other.test"));

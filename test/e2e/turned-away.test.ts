@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { lingerMs } from "../../src/lib/limits.ts";
 import { temporaryFolder } from "../cli/program.ts";
 import { startOrigin } from "../support/origins.ts";
-import { startProxy, until } from "../support/proxy.ts";
+import { oneProcess, startProxy, until } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
 const engines = { listener_engine: "socket", upstream_engine: "socket" } as const;
@@ -29,7 +29,7 @@ async function occupy(port: number, count: number): Promise<net.Socket[]> {
 
 test("a request that was sent before the refusal resets nothing: the client reads its 503 and an orderly end", async () => {
   await using up = await startOrigin((_, response) => void response.end("ok"));
-  await using proxy = await startProxy(rules(up.address), { ...engines, max_connections: 1 });
+  await using proxy = await startProxy(rules(up.address), { ...engines, ...oneProcess, max_connections: 1 });
   const [inside] = await occupy(proxy.plainPort, 1);
   const script = `const told = await Promise.all(Array.from({ length: 20 }, () => new Promise((resolve) => {
        const socket = net.connect({ port: ${proxy.plainPort}, host: "127.0.0.1", allowHalfOpen: true });
@@ -59,7 +59,7 @@ test("a request that was sent before the refusal resets nothing: the client read
 
 test("those turned away do not hold a shutdown", async () => {
   await using up = await startOrigin((_, response) => void response.end("ok"));
-  await using proxy = await startProxy(rules(up.address), { ...engines, max_connections: 1 });
+  await using proxy = await startProxy(rules(up.address), { ...engines, ...oneProcess, max_connections: 1 });
   const [inside] = await occupy(proxy.plainPort, 1);
   const late = net.connect({ port: proxy.plainPort, host: "127.0.0.1", allowHalfOpen: true });
   let over = false;
