@@ -11,11 +11,11 @@ import { coveredUntil, hostsOf, isRouted } from "./acme/surroundings.ts";
 import { acmeEndpoints } from "./admin/acme.ts";
 import { openAdmin, type Admin } from "./admin/admin.ts";
 import type { ReloadReport } from "./admin/conf.ts";
-import { certificatesOf } from "./admin/certificates.ts";
+import { certificateProblemsOf, certificatesOf } from "./admin/certificates.ts";
 import { explainEndpoint } from "./admin/explain.ts";
 import { handleAdmin } from "./admin/handle.ts";
 import { adminSite } from "./admin/site.ts";
-import { workersOf } from "./admin/workers.ts";
+import { noneServes, workersOf } from "./admin/workers.ts";
 import { openCertificates, type CertificateStore } from "./certificates/store.ts";
 import { providersOf, type SourceState } from "./discovery/standing.ts";
 import type { Fleet, FleetGiven, Predecessor } from "./fleet.ts";
@@ -205,12 +205,13 @@ export async function start(options: StartOptions): Promise<Running> {
         more: () => ({
           providers: providersOf(reloader.discovery.states),
           certificates: certificatesOf(certificates?.set),
+          certificate_problems: certificateProblemsOf(certificates?.problems),
           acme: acme.states(),
           ...workersOf(fleet),
         }),
         listeners: allListeners,
         open: () => fleet.open,
-        unready: () => (stopping ? "it is stopping" : undefined),
+        unready: () => (stopping ? "it is stopping" : noneServes(fleet)),
       });
       admin = await openAdmin({
         settings: () => settings,

@@ -87,7 +87,7 @@ export class SharedState {
 
   /**
    * Gives back what a worker held: its requests in flight, its turns, a lock. To be called whenever its process has
-   * ended, before another one takes the lane. Takes a few milliseconds.
+   * ended, before another one takes the lane. Takes a few milliseconds, the first time some ten.
    */
   release(lane: number): void {
     this.windows.release(lane);

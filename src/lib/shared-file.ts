@@ -13,6 +13,7 @@ const zeros = new Uint8Array(1024 * 1024);
 
 export class SharedFile {
   readonly bytes: Uint8Array<ArrayBuffer>;
+  #closed = false;
 
   private constructor(
     /** open as long as somebody else may want to map the file */
@@ -64,6 +65,9 @@ export class SharedFile {
 
   /** Nobody can map it any more; whoever has, keeps it. */
   close(): void {
+    // Once: the number may be somebody else's by then.
+    if (this.#closed) return;
+    this.#closed = true;
     closeSync(this.descriptor);
   }
 }

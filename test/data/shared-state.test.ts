@@ -77,14 +77,15 @@ describe("a window", () => {
     expect(told.sort((a, b) => a - b)).toEqual(Array.from({ length: 200_000 }, (_, i) => i + 1));
   });
 
-  test("of `rate_limit: 100` lets 100 of four workers in, and so does each one after it", async () => {
+  test("of `rate_limit: 100` lets 100 requests of four workers in, and so does each one after it", async () => {
     const workers = await startAll(supervise(4), 4);
     const errand: Errand = { do: "add for", client: 1, ms: 3_500 };
+    const start = performance.now();
     const told = await Promise.all(workers.map((worker) => worker.ask<number[]>(errand)));
     const times = (count: number) => sum(told.map((counts) => counts[count] ?? 0));
     const windows = times(1);
-    expect(windows).toBeGreaterThanOrEqual(3);
-    expect(windows).toBeLessThanOrEqual(5);
+    expect(windows).toBeGreaterThan(1);
+    expect(windows).toBeLessThanOrEqual((performance.now() - start) / 980 + 1);
     // No number is told twice in a window and none is left out, so the first hundred are a hundred requests.
     const last = Array.from({ length: 100 }, (_, i) => times(i + 1));
     expect(Math.max(...last)).toBe(windows);
@@ -95,12 +96,14 @@ describe("a window", () => {
   test("that one worker began is known to the others, with the time that is left", async () => {
     const state = supervise(1);
     const [worker] = await startAll(state, 1);
-    expect(await worker!.ask<number[]>({ do: "add", client: 1, times: 3, uptimeMs: uptimeMs() })).toEqual([1, 2, 3]);
+    // Half a second ahead, so that it cannot have ended when the answer is there.
+    const begin = uptimeMs() + 500;
+    expect(await worker!.ask<number[]>({ do: "add", client: 1, times: 3, uptimeMs: begin })).toEqual([1, 2, 3]);
     const nowMs = performance.now();
     expect(state.windows.count(scope, clientOf(1), nowMs)).toBe(3);
     expect(state.windows.leftMs(scope, clientOf(1), nowMs)).toBeGreaterThan(0);
-    expect(state.windows.leftMs(scope, clientOf(1), nowMs)).toBeLessThan(1_030);
-    expect(state.windows.add(scope, clientOf(1), nowMs + 1_030)).toBe(1);
+    expect(state.windows.leftMs(scope, clientOf(1), nowMs)).toBeLessThanOrEqual(1_000);
+    expect(state.windows.add(scope, clientOf(1), nowMs + 1_530)).toBe(1);
   });
 
   test("of a client that is being limited survives a million others, which find the table full", () => {
@@ -258,7 +261,7 @@ describe("kill -9", () => {
     expect(await other.ask<number>({ do: "enter", client: 7, times: 20, most: 10 })).toBe(10);
   });
 
-  test("leaves no file behind: there is none with a name", async () => {
+  test("leaves no file behind: there is none with a name", () => {
     const state = supervise(1);
     expect(readlinkSync(`/proc/self/fd/${state.descriptor}`)).toContain(" (deleted)");
     for (const folder of ["/dev/shm", tmpdir()])

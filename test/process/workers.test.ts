@@ -168,6 +168,27 @@ test(
 );
 
 test(
+  "a worker that keeps dying is started again at once, and then less and less often",
+  async () => {
+    await using up = await startOrigin();
+    await using proxy = await startWorkers(2, rulesFor(up.address));
+    const said: string[] = [];
+    for (let i = 1; i <= 3; i++) {
+      const [victim] = await proxy.serving();
+      process.kill(victim!.pid, "SIGKILL");
+      const [line] = await proxy.logged(new RegExp(`worker 1 \\(pid ${victim!.pid}\\) has ended`));
+      said.push(line!.replace(/^.*\): /, ""));
+    }
+    // Of a machine so busy that a life lasts ten seconds nothing can be said.
+    const again = ["another one is started", "another one is started in 0.25 s", "another one is started in 0.5 s"];
+    expect(said.every((text, i) => again.slice(0, i + 1).includes(text))).toBe(true);
+    expect((await proxy.serving())[0]!.restarts).toBe(3);
+    expect(await ask(proxy, 20)).toEqual(Array(20).fill(200));
+  },
+  patienceMs,
+);
+
+test(
   "workers end when their supervisor is killed",
   async () => {
     await using up = await startOrigin();

@@ -2,9 +2,8 @@
 import type { WorkerView } from "../fleet.ts";
 import { counter, gauge, type Family } from "./family.ts";
 
-/** @returns none without workers */
+/** @param workers none where one process does everything */
 export function workerFamilies(workers: readonly WorkerView[]): Family[] {
-  if (workers.length === 0) return [];
   const each = (value: (view: WorkerView) => number) =>
     workers.map((view) => [{ worker: String(view.worker) }, value(view)] as const);
   return [

@@ -49,21 +49,21 @@ export class Pool {
   #next(nowMs: number, tried: readonly Member[], evenAside: boolean): Member | undefined {
     const ring = this.#ring;
     const { turn } = this;
-    for (;;) {
-      const from = turn.next;
-      // The counter outlives tables: this ring may be shorter than the one before.
-      let at = from < ring.length ? from : 0;
-      let found: Member | undefined;
-      for (let i = 0; i < ring.length && !found; i++) {
-        const member = ring[at]!;
-        if (++at === ring.length) at = 0;
-        const { health } = member;
-        if (!(evenAside ? health.state !== "down" : health.ready(nowMs)) || tried.includes(member)) continue;
-        found = member;
-      }
-      // If another worker has taken this turn, the next one is looked for.
-      if (!found || turn.advance(from, at)) return found;
+    let from = turn.next;
+    // The counter outlives tables: this ring may be shorter than the one before.
+    let at = from < ring.length ? from : 0;
+    for (let i = 0; i < ring.length; i++) {
+      const member = ring[at]!;
+      if (++at === ring.length) at = 0;
+      const { health } = member;
+      if (!(evenAside ? health.state !== "down" : health.ready(nowMs)) || tried.includes(member)) continue;
+      if (turn.advance(from, at)) return member;
+      // Another worker has taken this turn: the next one is looked for.
+      from = turn.next;
+      at = from < ring.length ? from : 0;
+      i = -1;
     }
+    return undefined;
   }
 
   /** True when active checks hold every member for down. */

@@ -5,7 +5,7 @@
  */
 import { limiterBytesMax } from "../../../lib/limits.ts";
 import type { ClientKey } from "./client-key.ts";
-import { keyHash } from "./key-hash.ts";
+import { mix, spread } from "./key-hash.ts";
 import type { Scope } from "./scope.ts";
 
 /** Where events are counted. Workers may share one: its memory has no pointers, and its clock is given. */
@@ -35,7 +35,7 @@ export interface WindowMemory {
   readonly words: Int32Array;
   /** the same bytes */
   readonly doubles: Float64Array;
-  /** of {@link keyHash} */
+  /** of the hash: two random words */
   readonly seed: Int32Array;
 }
 
@@ -78,7 +78,12 @@ export class WindowTable implements Windows {
 
   /** @returns the first word of the bucket where this key is counted */
   bucketOf(scope: Scope, client: ClientKey): number {
-    return (keyHash(this.#seed, scope, client) & (this.#buckets - 1)) * bucketWords;
+    // `keyHash` written out: called, it is one function too many for the compiler to inline, 27 ns instead of 18.
+    let hash = mix(this.#seed[0]!, scope.high);
+    hash = mix(hash, scope.low);
+    hash = mix(hash, client.high);
+    hash = mix(hash, client.low) ^ this.#seed[1]!;
+    return (spread(hash) & (this.#buckets - 1)) * bucketWords;
   }
 
   #memory(): Int32Array {
