@@ -8,6 +8,7 @@ import { ownFigures } from "../control/metrics/process-figures.ts";
 import { Serving, warmUp } from "../control/serving.ts";
 import { Challenges } from "../data/acme/challenges.ts";
 import { explain } from "../data/explain/explain.ts";
+import { steerHere } from "../data/listen/hand-over.ts";
 import { Tallies } from "../data/observe/tally.ts";
 import type { Compiled } from "../data/routing/compile.ts";
 import type { Rules } from "../data/routing/rules.ts";
@@ -164,7 +165,9 @@ class Worker {
         return this.#journal.reopen();
       case "drain":
         // Meanwhile it still answers what it is asked.
-        void this.#drain(order.deadlineMs);
+        return void this.#drain(order.deadlineMs, order.succeeded);
+      case "steer":
+        return order.steers.forEach(steerHere);
     }
   }
 
@@ -223,8 +226,8 @@ class Worker {
     };
   }
 
-  async #drain(deadlineMs: number): Promise<void> {
-    await this.#serving.drain(deadlineMs);
+  async #drain(deadlineMs: number, succeeded: boolean): Promise<void> {
+    await this.#serving.drain(deadlineMs, succeeded ? () => tell({ kind: "left" }) : undefined);
     this.#journal.close();
     this.#tellFigures();
     tell({ kind: "ended" });
