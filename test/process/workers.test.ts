@@ -189,11 +189,12 @@ test(
 );
 
 test(
-  "workers end when their supervisor is killed",
+  "workers end when their supervisor is killed, one that hangs too",
   async () => {
     await using up = await startOrigin();
     await using proxy = await startWorkers(2, rulesFor(up.address));
     const pids = (await proxy.serving()).map(({ pid }) => pid);
+    process.kill(pids[0]!, "SIGSTOP");
     process.kill(proxy.pid, "SIGKILL");
     await until(() => !pids.some(isAlive), "the end of all workers");
     const refused = () =>
