@@ -11,7 +11,7 @@ import { coveredUntil, hostsOf, isRouted } from "./acme/surroundings.ts";
 import { acmeEndpoints } from "./admin/acme.ts";
 import { openAdmin, type Admin } from "./admin/admin.ts";
 import type { ReloadReport } from "./admin/conf.ts";
-import { certificatesOf } from "./admin/certificates.ts";
+import { certificateProblemsOf, certificatesOf } from "./admin/certificates.ts";
 import { explainEndpoint } from "./admin/explain.ts";
 import { handleAdmin } from "./admin/handle.ts";
 import { adminSite } from "./admin/site.ts";
@@ -205,6 +205,7 @@ export async function start(options: StartOptions): Promise<Running> {
         more: () => ({
           providers: providersOf(reloader.discovery.states),
           certificates: certificatesOf(certificates?.set),
+          certificate_problems: certificateProblemsOf(certificates?.problems),
           acme: acme.states(),
           ...workersOf(fleet),
         }),

@@ -30,6 +30,8 @@ export const logRetryMs = 1_000;
 export const logLookMs = 1_000;
 /** At exit the log may wait so long for a slow pipe. */
 export const logExitWaitMs = 250;
+/** A secret, key or CA file that a value names: the authorities of a whole system take a quarter of it. */
+export const namedFileBytesMax = MIB;
 /** YAML files larger than this are refused: 5,000 hosts take about 1 MiB. */
 export const configBytesMax = 8 * MIB;
 /** Aliases (`*name`) one YAML file may expand, nested ones counted each time: stops the billion-laughs document. */
@@ -329,6 +331,8 @@ export const drainHeadMs = 1_000;
 /** A URL and field lines that `explain` is asked about: what a request of that size could hold. */
 export const explainUrlCharsMax = 64 * KIB;
 export const explainFieldsMax = 1_000;
+/** Such a question as the JSON body of `POST /explain`. */
+export const explainBodyBytesMax = 256 * KIB;
 /** The verb `explain` asks the members of one route whether they are up, and waits so long for their answers. */
 export const explainChecksWaitMs = 6_000;
 /** Characters of a target in the `aralez explain …` that ends a log line; a longer one is cut. */
