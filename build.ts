@@ -1,12 +1,14 @@
 /**
  * Builds the binaries: `bun run build` for this machine, `--all` for every target, `--target x64-glibc,arm64-musl` for
- * some; `--out DIR` instead of dist.
+ * some; `--out DIR` instead of dist. With `--pack` (a release) each is also there as NAME.gz, and SHA256SUMS names those.
  *
  * Never strip a result: the program is appended to Bun's executable, and without it that is the plain Bun CLI.
  */
-import { existsSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { createReadStream, createWriteStream, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { parseArgs } from "node:util";
+import { constants, createGzip } from "node:zlib";
 
 /** Our name of a target → Bun's, and the name that the original's releases use. */
 const targets = {
@@ -20,7 +22,12 @@ type Target = keyof typeof targets;
 
 const root = import.meta.dir;
 const { values } = parseArgs({
-  options: { all: { type: "boolean" }, target: { type: "string", multiple: true }, out: { type: "string" } },
+  options: {
+    all: { type: "boolean" },
+    target: { type: "string", multiple: true },
+    out: { type: "string" },
+    pack: { type: "boolean" },
+  },
 });
 const names = Object.keys(targets) as Target[];
 const asked = (values.target ?? []).flatMap((list) => list.split(",")) as Target[];
@@ -29,9 +36,12 @@ for (const name of asked) {
 }
 const out = values.out ?? join(root, "dist");
 mkdirSync(out, { recursive: true });
-for (const name of values.all ? names : asked.length > 0 ? asked : [hostTarget()]) await build(name);
+const built: string[] = [];
+for (const name of values.all ? names : asked.length > 0 ? asked : [hostTarget()]) built.push(await build(name));
+if (values.pack) await pack(built);
 
-async function build(name: Target): Promise<void> {
+/** @returns the file that it wrote */
+async function build(name: Target): Promise<string> {
   const { bun: target, file } = targets[name];
   const outfile = join(out, file);
   const begun = performance.now();
@@ -60,6 +70,22 @@ async function build(name: Target): Promise<void> {
   });
   const size = (Bun.file(outfile).size / 2 ** 20).toFixed(1);
   console.log(`${outfile}  ${size} MiB  ${((performance.now() - begun) / 1000).toFixed(1)} s`);
+  return outfile;
+}
+
+/** Nothing in a .gz tells when it was made: the same commit gives the same bytes, and the same SHA256SUMS. */
+async function pack(files: readonly string[]): Promise<void> {
+  const lines: string[] = [];
+  for (const file of files.toSorted()) {
+    const packed = `${file}.gz`;
+    const gzip = createGzip({ level: constants.Z_BEST_COMPRESSION });
+    await pipeline(createReadStream(file), gzip, createWriteStream(packed));
+    const hasher = new Bun.CryptoHasher("sha256");
+    for await (const bytes of createReadStream(packed)) hasher.update(bytes as Buffer);
+    lines.push(`${hasher.digest("hex")}  ${basename(packed)}\n`);
+    console.log(`${packed}  ${(Bun.file(packed).size / 2 ** 20).toFixed(1)} MiB`);
+  }
+  writeFileSync(join(out, "SHA256SUMS"), lines.join(""));
 }
 
 function hostTarget(): Target {
