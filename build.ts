@@ -4,7 +4,16 @@
  *
  * Never strip a result: the program is appended to Bun's executable, and without it that is the plain Bun CLI.
  */
-import { createReadStream, createWriteStream, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import {
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { parseArgs } from "node:util";
@@ -44,6 +53,8 @@ if (values.pack) await pack(built);
 async function build(name: Target): Promise<string> {
   const { bun: target, file } = targets[name];
   const outfile = join(out, file);
+  // The source maps are in the binary; Bun leaves them beside it as well, dozens of them.
+  const scratch = mkdtempSync(join(out, ".build-"));
   const begun = performance.now();
   await Bun.build({
     // A thread's script is an entry of its own: a compiled program finds only what was built into it.
@@ -55,7 +66,7 @@ async function build(name: Target): Promise<string> {
     naming: "[name].[ext]",
     compile: {
       target,
-      outfile,
+      outfile: join(scratch, file),
       // Without these two a bunfig.toml or .env of the current folder would run inside our program.
       autoloadBunfig: false,
       autoloadDotenv: false,
@@ -64,10 +75,14 @@ async function build(name: Target): Promise<string> {
     },
     minify: true,
     bytecode: true,
+    // So that a verb loads only what it needs: --help took 17 ms in one piece, 6 so, the first answer 104 and 87.
+    splitting: true,
     format: "esm",
     sourcemap: "linked",
     define: { ARALEZ_COMMIT: JSON.stringify(commit()) },
   });
+  renameSync(join(scratch, file), outfile);
+  rmSync(scratch, { recursive: true });
   const size = (Bun.file(outfile).size / 2 ** 20).toFixed(1);
   console.log(`${outfile}  ${size} MiB  ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   return outfile;

@@ -12,9 +12,10 @@ import { median } from "./report.ts";
 export interface StartCosts {
   readonly helpMs: readonly number[];
   readonly answerMs: readonly number[];
-  /** of the whole tree of processes, without what they share counted twice */
-  readonly idlePssBytes: readonly number[];
-  readonly idleRssBytes: readonly number[];
+  /** of the whole tree of processes, as all memory here */
+  readonly residentBytes: readonly number[];
+  /** what is no page of a file: those of the program's file are shared by all processes that run it */
+  readonly anonymousBytes: readonly number[];
 }
 
 /** So long a program may take to answer, or to end. */
@@ -32,7 +33,7 @@ export async function measureStart(
   const folder = mkdtempSync(join(tmpdir(), "aralez-start-"));
   const origin = Bun.serve({ hostname: "127.0.0.1", port: 0, reusePort: false, fetch: () => new Response("ok") });
   try {
-    const costs = { helpMs: [], answerMs: [], idlePssBytes: [], idleRssBytes: [] } as Record<
+    const costs = { helpMs: [], answerMs: [], residentBytes: [], anonymousBytes: [] } as Record<
       keyof StartCosts,
       number[]
     >;
@@ -53,8 +54,8 @@ export async function measureStart(
         // Once is enough: it takes a while, and hardly differs.
         if (run > 0) return;
         await Bun.sleep(idleSeconds * 1_000);
-        costs.idlePssBytes.push(proportionalBytes(pid));
-        costs.idleRssBytes.push(residentBytes(pid));
+        costs.residentBytes.push(residentBytes(pid));
+        costs.anonymousBytes.push(anonymousBytes(pid));
       });
     }
     return costs;
@@ -103,10 +104,9 @@ async function timeToAnswer(
   }
 }
 
-/** PSS of a tree of processes. */
-function proportionalBytes(pid: number): number {
+function anonymousBytes(pid: number): number {
   const of = (each: number) =>
-    Number(/^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${each}/smaps_rollup`, "latin1"))?.[1] ?? 0);
+    Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${each}/status`, "latin1"))?.[1] ?? 0);
   return tree(pid).reduce((sum, each) => sum + of(each) * 1_024, 0);
 }
 
@@ -117,14 +117,14 @@ function freePort(): number {
 }
 
 /** One line for each figure. */
-export function showCosts({ helpMs, answerMs, idlePssBytes, idleRssBytes }: StartCosts): string {
+export function showCosts(costs: StartCosts): string {
   const ms = (of: readonly number[]) =>
     `${median(of).toFixed(0)} ms (${Math.min(...of).toFixed(0)} to ${Math.max(...of).toFixed(0)}, ${of.length} runs)`;
   const mebibytes = (of: readonly number[]) => `${(median(of) / 2 ** 20).toFixed(0)} MiB`;
   return [
-    `--help            ${ms(helpMs)}`,
-    `to first answer   ${ms(answerMs)}`,
-    `idle memory       ${mebibytes(idleRssBytes)} resident, ${mebibytes(idlePssBytes)} as its share (PSS)`,
+    `--help            ${ms(costs.helpMs)}`,
+    `to first answer   ${ms(costs.answerMs)}`,
+    `idle memory       ${mebibytes(costs.residentBytes)} resident, ${mebibytes(costs.anonymousBytes)} of it anonymous`,
   ].join("\n");
 }
 
