@@ -1,12 +1,13 @@
 /**
- * The proxy of a test in a process of its own: the compiled binary (`ARALEZ_PROGRAM=dist/aralez-…`), or one with workers
- * (`ARALEZ_WORKERS=2`). What a test asks of it goes through signals and the admin API.
+ * The proxy of a test in a process of its own: the compiled binary, with `ARALEZ_PROGRAM=dist/aralez-…`. What a test asks of
+ * it goes through signals and the admin API.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { LogFileRule, WrittenSettings } from "../../src/config/settings.ts";
 import type { AcmeState } from "../../src/control/acme/state.ts";
 import type { Running } from "../../src/control/control.ts";
+import type { SourceState } from "../../src/control/discovery/standing.ts";
 import type { Explanation } from "../../src/data/explain/explain.ts";
 import type { Question } from "../../src/data/explain/question.ts";
 import { showListen, type ListenAddress } from "../../src/lib/address.ts";
@@ -16,6 +17,9 @@ import { freePort, Started } from "../cli/program.ts";
 export interface Served {
   readonly listeners: Running["listeners"];
   reload(): Promise<{ readonly kind: string; readonly problems?: unknown }>;
+  /** tables that were put into force; unknown of another process */
+  readonly versions?: number;
+  sources(): readonly SourceState[] | Promise<readonly SourceState[]>;
   reopenLogs(): void;
   metrics(): Promise<string>;
   explain(question: Question): Promise<Explanation>;
@@ -27,11 +31,8 @@ export interface Served {
   stop(deadlineMs?: number): Promise<void>;
 }
 
-/** `ARALEZ_WORKERS=2`: so many worker processes. */
-const workers = Number(process.env.ARALEZ_WORKERS ?? 1);
-
 /** The tests' proxies have processes of their own. */
-export const inChild = process.env.ARALEZ_PROGRAM !== undefined || workers > 1;
+export const inChild = process.env.ARALEZ_PROGRAM !== undefined;
 
 /**
  * For tests that reach into the process of the proxy: `if (needsOurProcess("…")) return;`
@@ -81,7 +82,6 @@ function withPorts(written: WrittenSettings): WrittenSettings {
     ...written,
     // What the admin API tells is told to whoever has the key.
     master_key: written.master_key ?? crypto.randomUUID(),
-    ...(workers > 1 && !written.http3 && { threads: written.threads ?? workers }),
   };
   for (const key of Object.values(addressKeys)) {
     const address = settings[key];
@@ -156,6 +156,17 @@ class Child implements Served {
 
   reopenLogs(): void {
     this.program.kill("SIGUSR1");
+  }
+
+  async sources(): Promise<readonly SourceState[]> {
+    const { providers } = (await this.#json("/status")) as { providers: Record<string, never>[] };
+    return providers.map(({ name, up, age_seconds: ageSeconds, error = "", routes }) => ({
+      name: name!,
+      up: up!,
+      ageSeconds,
+      error,
+      routes: routes!,
+    }));
   }
 
   metrics(): Promise<string> {
