@@ -100,7 +100,7 @@ export interface Volumes {
 const engine = `
 mount --make-rprivate /
 ip link set lo up
-# What Docker, containerd 2 and Podman set for every container with a network of its own.
+# As Docker and Podman do for every container with a network of its own.
 echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
 files=$1 uid=\${2%:*} gid=\${2#*:} configuration=$3 state=$4
 shift 4
