@@ -358,10 +358,8 @@ export class Reloader {
   #publish(table: Plane["table"], targets: readonly HealthTarget[]): void {
     const { plane } = this.#options;
     const { ledger } = plane;
-    const asked = new Set<string>();
     for (const { address, probe } of targets) {
       const endpoint = ledger.endpoint(address);
-      asked.add(endpoint.name);
       if (probe.protocol !== "auto" || endpoint.wire !== undefined || endpoint.detecting) continue;
       endpoint.detecting = new Promise<void>((resolve) => {
         this.#detections.set(endpoint.name, () => {
@@ -379,12 +377,6 @@ export class Reloader {
     const trusts = [...table.routes.map((route) => route.trust), ...ofGuards];
     plane.options.tunnels.sweep(new Set(trusts.map(trustKey)));
     this.monitor.follow([...targets]);
-    // Of a server that went away nobody hears any more, and requests of the old table wait to.
-    for (const [name, done] of this.#detections) {
-      if (asked.has(name)) continue;
-      done();
-      this.#detections.delete(name);
-    }
     this.#options.published?.();
     this.#tidyUp();
   }
