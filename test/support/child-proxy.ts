@@ -82,6 +82,8 @@ function withPorts(written: WrittenSettings): WrittenSettings {
     ...written,
     // What the admin API tells is told to whoever has the key.
     master_key: written.master_key ?? crypto.randomUUID(),
+    // A file may not ask for both; ARALEZ_WORKERS asks for more.
+    ...(written.http3 && { threads: 1 }),
   };
   for (const key of Object.values(addressKeys)) {
     const address = settings[key];

@@ -2,7 +2,7 @@
  * The image without an engine: buildah makes it of the Dockerfile on a base by debootstrap, and `Container` runs it as an
  * engine does: namespaces of its own, a read-only root, the image's user without a capability, low ports open to everybody.
  */
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { pathOf, type ProgramName } from "./programs.ts";
 import { until } from "./proxy.ts";
@@ -36,13 +36,18 @@ export interface ImageConfig {
   readonly Labels: Readonly<Record<string, string>>;
 }
 
+/** statfs(2): OVERLAYFS_SUPER_MAGIC */
+const overlayMagic = 0x794c7630;
+
 /** Builds images in a store of its own. */
 export class ImageStore {
   readonly #where: readonly string[];
 
   /** @param folder for the store and the base */
   constructor(readonly folder: string) {
-    this.#where = ["--root", join(folder, "store"), "--runroot", join(folder, "run")];
+    // An overlay cannot lie on an overlay: within a container every layer is a copy.
+    const driver = statfsSync(folder).type === overlayMagic ? ["--storage-driver", "vfs"] : [];
+    this.#where = ["--root", join(folder, "store"), "--runroot", join(folder, "run"), ...driver];
   }
 
   /**
