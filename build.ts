@@ -56,33 +56,36 @@ async function build(name: Target): Promise<string> {
   // The source maps are in the binary; Bun leaves them beside it as well, dozens of them.
   const scratch = mkdtempSync(join(out, ".build-"));
   const begun = performance.now();
-  await Bun.build({
-    // A thread's script is an entry of its own: a compiled program finds only what was built into it.
-    entrypoints: [
-      join(root, "src/main.ts"),
-      ...new Bun.Glob("src/**/*-worker.ts").scanSync({ cwd: root, absolute: true }),
-    ],
-    // Flat, because all our modules become one at the top, and `new URL("./x-worker.ts", import.meta.url)` starts there.
-    naming: "[name].[ext]",
-    compile: {
-      target,
-      outfile: join(scratch, file),
-      // Without these two a bunfig.toml or .env of the current folder would run inside our program.
-      autoloadBunfig: false,
-      autoloadDotenv: false,
-      // For the first listener too, whatever the settings say later (`max_header_bytes`).
-      execArgv: ["--max-http-header-size=65536"],
-    },
-    minify: true,
-    bytecode: true,
-    // So that a verb loads only what it needs: --help took 17 ms in one piece, 6 so, the first answer 104 and 87.
-    splitting: true,
-    format: "esm",
-    sourcemap: "linked",
-    define: { ARALEZ_COMMIT: JSON.stringify(commit()) },
-  });
-  renameSync(join(scratch, file), outfile);
-  rmSync(scratch, { recursive: true });
+  try {
+    await Bun.build({
+      // A thread's script is an entry of its own: a compiled program finds only what was built into it.
+      entrypoints: [
+        join(root, "src/main.ts"),
+        ...new Bun.Glob("src/**/*-worker.ts").scanSync({ cwd: root, absolute: true }),
+      ],
+      // Flat, because a chunk lies at the top, where `new URL("./x-worker.ts", import.meta.url)` starts.
+      naming: "[name].[ext]",
+      compile: {
+        target,
+        outfile: join(scratch, file),
+        // Without these two a bunfig.toml or .env of the current folder would run inside our program.
+        autoloadBunfig: false,
+        autoloadDotenv: false,
+        // For the first listener too, whatever the settings say later (`max_header_bytes`).
+        execArgv: ["--max-http-header-size=65536"],
+      },
+      minify: true,
+      bytecode: true,
+      // So that a verb loads only what it needs: --help took 17 ms in one piece, 6 so, the first answer 104 and 87.
+      splitting: true,
+      format: "esm",
+      sourcemap: "linked",
+      define: { ARALEZ_COMMIT: JSON.stringify(commit()) },
+    });
+    renameSync(join(scratch, file), outfile);
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
   const size = (Bun.file(outfile).size / 2 ** 20).toFixed(1);
   console.log(`${outfile}  ${size} MiB  ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   return outfile;

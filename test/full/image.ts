@@ -86,12 +86,13 @@ describe("docker run -v DIR:/etc/aralez:ro -p 80:80 -p 443:443 IMAGE", () => {
     const rules = (port: number) =>
       `upstreams: { shop.test: { paths: { "/": { servers: ["127.0.0.1:${port}"] } } } }\n`;
     const configuration = configured({
-      // The original's form; port 9 of the authority answers nobody, so that an order is begun and fails.
+      // The original's form, and workers, which share memory; port 9 of the authority answers nobody, so that an order is begun and fails.
       "main.yaml": `upstreams_conf: /etc/aralez/upstreams.yaml
 proxy_address_http: 0.0.0.0:80
 proxy_address_tls: 0.0.0.0:443
 proxy_configs: /etc/aralez
 config_address: 0.0.0.0:3000
+threads: 2
 acme: {directory: "https://127.0.0.1:9/directory", domains: [acme.test]}
 `,
       "upstreams.yaml": rules(8001),
