@@ -15,11 +15,8 @@ import {
   type DialAddress,
   type Protocol,
 } from "../lib/address.ts";
-<<<<<<< HEAD
-import { whyUnreadable } from "../lib/unreadable.ts";
-=======
 import { namedFileBytesMax } from "../lib/limits.ts";
->>>>>>> main
+import { whyUnreadable } from "../lib/unreadable.ts";
 
 /** Where a key may be written: M main.yaml, U top level of upstreams.yaml, H under a host, P under a path. */
 export type Place = "M" | "U" | "H" | "P";
@@ -334,11 +331,7 @@ export function readSecret(v: unknown): string | undefined {
     } else if (typeof file === "string") {
       const path = resolveFile(file);
       try {
-<<<<<<< HEAD
-        value = readFileSync(path, "utf8").replace(/\r?\n$/, "");
-=======
-        value = readNamed(resolveFile(file)).replace(/\r?\n$/, "");
->>>>>>> main
+        value = readNamed(path).replace(/\r?\n$/, "");
       } catch (error) {
         throw new Error(`cannot read the secret's file "${file}": ${whyUnreadable(path, error)}`);
       }
