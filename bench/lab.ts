@@ -2,13 +2,15 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ask } from "./ask.ts";
 import { certificateFiles, makeCertificate } from "./certificate.ts";
-import type { Plan, TlsPlace } from "./contenders/contender.ts";
+import type { Contender, Plan, TlsPlace } from "./contenders/contender.ts";
 import { contenders, type ContenderName } from "./contenders/index.ts";
 import { ConnectionCount, planOrigin, writeOriginFiles } from "./origin.ts";
 import { cores, startOn, type Child } from "./processes.ts";
 import { checkResumption } from "./resumption.ts";
 import type { Scenario } from "./scenarios.ts";
+import { cookieOf, host, prefix } from "./site.ts";
 import { checkWork } from "./work.ts";
 
 const readyWaitMs = 15_000;
@@ -22,6 +24,8 @@ export interface Running {
   readonly name: ContenderName;
   readonly pid: number;
   readonly port: number;
+  /** header lines that its clients send beside the scenario's */
+  readonly clientLines: Readonly<Record<string, string>>;
   /** @throws Error with the end of its output when it has died */
   mustRun(): void;
 }
@@ -71,15 +75,16 @@ export class Lab implements AsyncDisposable {
     const port = freePort();
     const tls = this.#tls && { tls: { ...this.#tls, plainPort: freePort() } };
     const place = { folder, port, originPort: this.#originPort, echoPort: this.#echoPort, ...tls, ...this.trees };
-    const plan = contenders[name].plan(place);
-    const running = await this.#start(name, port, plan, this.cores.proxy, folder);
-    await this.#check(name, port);
-    return { name, ...running };
+    const contender: Contender = contenders[name];
+    const { clientLines = {}, keepsCookie } = contender;
+    const running = await this.#start(name, port, contender.plan(place), this.cores.proxy, folder);
+    await this.#check(name, port, clientLines);
+    return { name, ...running, clientLines: keepsCookie ? await withCookie(port, clientLines) : clientLines };
   }
 
-  async #check(name: ContenderName, port: number): Promise<void> {
+  async #check(name: ContenderName, port: number, clientLines: Running["clientLines"]): Promise<void> {
     const { tool, tls = false, streams, upstream, connects, grpc = false } = this.#scenario!;
-    const asked = { echo: tool === "websocket", h2c: upstream === "h2c", grpc };
+    const asked = { echo: tool === "websocket", h2c: upstream === "h2c", grpc, clientLines };
     await checkWork({ port, tls, http2: streams !== undefined }, name, asked);
     if (connects === "resumed") await checkResumption(port, name, this.folder);
   }
@@ -134,6 +139,13 @@ function freePort(): number {
     givenPorts.add(port);
     return port;
   }
+}
+
+/** The lines with the cookie that a first request is given. @throws Error when there is none */
+async function withCookie(port: number, lines: Running["clientLines"]): Promise<Running["clientLines"]> {
+  const question = { host, target: `${prefix}/small`, headers: lines };
+  const { fields } = await ask({ port, tls: false, http2: false }, question);
+  return { ...lines, Cookie: cookieOf(fields.get("set-cookie")) };
 }
 
 /** Waits until something accepts connections there. */

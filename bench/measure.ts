@@ -155,15 +155,25 @@ class Course {
   #load(contender: Running, seconds: number) {
     const { lab, options } = this;
     const { folder, cores } = lab;
+    const { headers = {} } = this.#scenario;
     return {
       port: contender.port,
-      scenario: this.#scenario,
+      scenario: { ...this.#scenario, headers: joinedLines(headers, contender.clientLines) },
       seconds,
       core: cores.load,
       folder,
       signal: options.signal,
     };
   }
+}
+
+/** Both; cookies in one line. */
+export function joinedLines(
+  lines: Readonly<Record<string, string>>,
+  more: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const { Cookie: cookie } = lines;
+  return { ...lines, ...more, ...(cookie && more.Cookie && { Cookie: `${cookie}; ${more.Cookie}` }) };
 }
 
 /** @throws Error when the contender has died meanwhile */

@@ -40,6 +40,10 @@ export interface Contender {
   readonly doc: string;
   /** the program it needs, and the Debian package that has it; none for Aralez */
   readonly program?: { readonly name: string; readonly package: string };
+  /** header lines that its clients send beside the scenario's: they prove who the client is */
+  readonly clientLines?: Readonly<Record<string, string>>;
+  /** its clients keep the cookie that it sets: they send it from their second request on */
+  readonly keepsCookie?: boolean;
   /** @throws Error when it cannot be run here */
   plan(place: Place): Plan;
 }
