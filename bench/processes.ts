@@ -149,11 +149,7 @@ export interface Cores {
   readonly origin: string;
 }
 
-/**
- * A proxy has as many cores to itself as it has workers. The origin shares the load's unless there is one more; where there
- * is none left for the load, all three share all of them.
- * @throws Error when this process may use fewer than two
- */
+/** @throws Error when this process may use fewer than two */
 export function cores(workers = 1): Cores {
   const list = /^Cpus_allowed_list:\s+(\S+)$/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1] ?? "";
   const allowed = list.split(",").flatMap((range) => {
@@ -164,11 +160,16 @@ export function cores(workers = 1): Cores {
     throw new Error(
       `Cannot keep the load off the proxy's core: this process may use the cores "${list}", expected two`,
     );
-  if (allowed.length <= workers) return { proxy: list, load: list, origin: list };
+  return shareCores(allowed, workers);
+}
+
+/**
+ * A proxy has as many cores to itself as it has workers. The origin shares the load's unless there is one more; where there
+ * is none left for the load, all three share all of them.
+ */
+export function shareCores(allowed: readonly number[], workers: number): Cores {
+  const all = allowed.join();
+  if (allowed.length <= workers) return { proxy: all, load: all, origin: all };
   const [load, ...rest] = allowed;
-  return {
-    proxy: rest.slice(0, workers).join(),
-    load: String(load),
-    origin: String(rest[workers] ?? load),
-  };
+  return { proxy: rest.slice(0, workers).join(), load: String(load), origin: String(rest[workers] ?? load) };
 }

@@ -13,6 +13,7 @@ import { environment } from "./processes.ts";
 import { catalogue, pacedRowsOf, rowsOf, summary, table } from "./report.ts";
 import { noteOf, readResults, writeResults, type Results } from "./results.ts";
 import { scenarios, type Scenario } from "./scenarios.ts";
+import { isUserContender } from "./user/contenders.ts";
 import { rateChart, rateSummary } from "./user/chart.ts";
 
 /** Clock ticks are 10 ms: below so many of them one more or less shows in the figure. */
@@ -47,15 +48,20 @@ async function act(options: Arguments): Promise<number> {
     return 0;
   }
   if (options.showConfig) {
-    const named = (tls: boolean) => [
+    const named = (of: (scenario: Scenario) => boolean) => [
       ...new Set(
         options.scenarios
-          .filter((name) => !scenarios[name]!.user && (scenarios[name]!.tls ?? false) === tls)
-          .flatMap((name) => participants(scenarios[name]!, options))
-          .filter(isContender),
+          .map((name) => scenarios[name]!)
+          .filter(of)
+          .flatMap((scenario) => participants(scenario, options)),
       ),
     ];
-    console.log(showConfigurations(named(false), named(true), options.tree, options.baseline));
+    const shown = {
+      clear: named(({ tls = false, user }) => !tls && !user).filter(isContender),
+      tls: named(({ tls = false }) => tls).filter(isContender),
+      user: named(({ user }) => user !== undefined).filter(isUserContender),
+    };
+    console.log(showConfigurations(shown, options.tree, options.baseline));
     return 0;
   }
   if (options.from !== undefined) {

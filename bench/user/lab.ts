@@ -7,7 +7,7 @@ import { userContenders, type UserContenderName } from "./contenders.ts";
 import type { UserContender } from "./contender.ts";
 import { planUserOrigin } from "./origin.ts";
 import { servers } from "./site.ts";
-import { checkUserWork, serverName } from "./work.ts";
+import { checkUserWork, serverName, WrongWork } from "./work.ts";
 import type { Plan } from "../contenders/contender.ts";
 
 const readyWaitMs = 30_000;
@@ -79,7 +79,7 @@ export class UserSite {
       try {
         return await checkUserWork(name, plainPort, tlsPort);
       } catch (error) {
-        if (performance.now() > deadline) throw error;
+        if (error instanceof WrongWork || performance.now() > deadline) throw error;
         await Bun.sleep(500);
       }
     }
