@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadSettings } from "../src/config/load-settings.ts";
 import { start, type Running } from "../src/control/control.ts";
+import { Metrics } from "../src/data/observe/metrics.ts";
 import { features } from "./contenders/aralez-features.ts";
 import type { Contender } from "./contenders/contender.ts";
 import { joinedLines } from "./measure.ts";
@@ -18,9 +19,12 @@ import { cookieOf, host, prefix, smallBody } from "./site.ts";
 
 type FeatureName = keyof typeof features;
 
+/** aralez-none whose metrics count nothing, which no setting can do. */
+const uncounted = "uncounted";
+
 export interface FeatureCost {
   /** "network" stands for a server that only writes the answer: what the measuring itself costs at least */
-  readonly feature: FeatureName | "network";
+  readonly feature: FeatureName | "network" | typeof uncounted;
   /** CPU time of the process for an exchange, median of the rounds */
   readonly us: number;
   /** against the proxy with none of the features */
@@ -57,10 +61,12 @@ export async function measureFeatures(exchanges: number): Promise<FeatureCost[]>
   try {
     Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { open() {}, data: (socket) => void socket.write(answer) } });
     const subjects: Subject[] = [{ feature: "network", client: network.client(0), request: requestWith({}), us: [] }];
-    for (const [i, feature] of (Object.keys(features) as FeatureName[]).entries()) {
-      const { clientLines = {} }: Contender = features[feature];
+    const names = [...(Object.keys(features) as FeatureName[]), uncounted] as const;
+    for (const [i, feature] of names.entries()) {
+      const { clientLines = {} }: Contender = features[feature === uncounted ? "aralez-none" : feature];
       const port = 1 + i; // Names only: nothing listens there.
-      running.push(await open(feature, port, health.port!, join(folder, feature)));
+      const begin = () => open(feature, port, health.port!, join(folder, feature));
+      running.push(await (feature === uncounted ? withoutMetrics(begin) : begin()));
       subjects.push({ feature, client: network.client(port), request: requestWith(clientLines), us: [] });
     }
     for (const subject of subjects.slice(1)) await checkAnswer(subject);
@@ -77,14 +83,34 @@ export async function measureFeatures(exchanges: number): Promise<FeatureCost[]>
   }
 }
 
-async function open(feature: FeatureName, port: number, originPort: number, folder: string): Promise<Running> {
+async function open(
+  feature: FeatureName | typeof uncounted,
+  port: number,
+  originPort: number,
+  folder: string,
+): Promise<Running> {
   mkdirSync(folder);
   const place = { folder, port, originPort, echoPort: originPort, tree: folder, baseline: undefined };
-  for (const [file, content] of Object.entries(features[feature].plan(place).files))
-    writeFileSync(join(folder, file), content);
+  const contender = features[feature === uncounted ? "aralez-none" : feature];
+  for (const [file, content] of Object.entries(contender.plan(place).files)) writeFileSync(join(folder, file), content);
   const { settings, problems } = loadSettings({ file: join(folder, "main.yaml"), text: undefined }, {});
   if (!settings) throw new Error(`Cannot start ${feature}: ${problems.map(({ message }) => message).join("; ")}`);
   return start({ settings, rules: { kind: "files" }, problems: [], env: {} });
+}
+
+/** The metrics of a plane are met where they are given its first table; from then on theirs count nothing. */
+async function withoutMetrics(begin: () => Promise<Running>): Promise<Running> {
+  const { follow } = Metrics.prototype;
+  Metrics.prototype.follow = function (this: Metrics, table) {
+    this.ended = () => {};
+    this.replied = () => {};
+    follow.call(this, table);
+  };
+  try {
+    return await begin();
+  } finally {
+    Metrics.prototype.follow = follow;
+  }
 }
 
 async function checkAnswer(subject: Subject): Promise<void> {
@@ -96,7 +122,7 @@ async function checkAnswer(subject: Subject): Promise<void> {
     !text.endsWith(smallBody)
   )
     throw new Error(`${feature} gives a wrong answer: ${text}`);
-  if (feature === "network") return;
+  if (feature === "network" || feature === uncounted) return;
   const { clientLines = {}, keepsCookie }: Contender = features[feature];
   if (!keepsCookie) return;
   const cookie = cookieOf(/^Set-Cookie: ([^\r]*)/im.exec(text)?.[1]);
@@ -114,9 +140,11 @@ async function repeat({ client, request }: Subject, count: number): Promise<numb
 export function featureTable(costs: readonly FeatureCost[]): string {
   const rows = costs.map(
     ({ feature, us, moreUs }) =>
-      `| ${feature.padEnd(15)} | ${us.toFixed(2).padStart(11)} | ${moreUs.toFixed(2).padStart(7)} |`,
+      `| ${feature.padEnd(17)} | ${us.toFixed(2).padStart(11)} | ${moreUs.toFixed(2).padStart(7)} |`,
   );
-  return ["| feature         | µs/exchange | more µs |", "| --------------- | ----------: | ------: |", ...rows].join(
-    "\n",
-  );
+  return [
+    "| feature           | µs/exchange | more µs |",
+    "| ----------------- | ----------: | ------: |",
+    ...rows,
+  ].join("\n");
 }
