@@ -26,6 +26,7 @@ const points = [
   "24",
   "25",
   "26",
+  "29",
   "30",
 ];
 const findings = [
@@ -35,6 +36,7 @@ const findings = [
   "A4",
   "A5",
   "A6",
+  "A7",
   "A8",
   "B1",
   "B2",

@@ -17,9 +17,10 @@ export function outline(rules: Rules): Outline {
   const routes = new Map<string, string>();
   const servers = new Set<string>();
   const topText = JSON.stringify(top);
-  for (const [host, { paths, ...settings }] of Object.entries(upstreams)) {
+  for (const [host, { paths, exact = {}, ...settings }] of Object.entries(upstreams)) {
     const outer = topText + JSON.stringify(settings);
-    for (const [path, own] of Object.entries(paths)) {
+    const exacts = Object.entries(exact).map(([path, own]) => [`=${path}`, own] as const);
+    for (const [path, own] of [...Object.entries(paths), ...exacts]) {
       routes.set(host + path, Bun.hash(outer + JSON.stringify(own)).toString(36));
       for (const server of own.servers ?? []) servers.add(showAddress(server.address));
     }

@@ -47,6 +47,7 @@ import {
   type TlsOpenOptions,
 } from "./engines.ts";
 import { renderMetrics, type Build, type MetricSources } from "./metrics/page.ts";
+import { providersOf, type SourceState } from "./discovery/standing.ts";
 import { Reloader, type ReloadResult } from "./reload.ts";
 import { watchFiles, type Watching } from "./watch.ts";
 
@@ -70,6 +71,10 @@ export interface Running {
   reload(): Promise<ReloadResult>;
   /** certificates by ACME: their states, and what can be ordered by hand */
   readonly acme: Pick<Acme, "states" | "createAccount" | "order">;
+  /** Consul and Kubernetes, as far as the rules select them */
+  sources(): readonly SourceState[];
+  /** tables that went into force since the start */
+  readonly versions: number;
   /** SIGUSR1 */
   reopenLogs(): void;
   /** What a scrape gets, in the text format of Prometheus. */
@@ -160,6 +165,7 @@ export async function start(options: StartOptions): Promise<Running> {
       tls?.listener.policiesChanged();
       if (isListening) acme.changed();
     },
+    given: (pairs) => certificates?.give(pairs),
     listening: listening.promise,
     listeners: () =>
       allListeners()
@@ -200,6 +206,7 @@ export async function start(options: StartOptions): Promise<Running> {
     inFlight: () => open,
     listeners: () => listeners.map(({ name, listener }) => ({ name, open: listener.open })),
     logLinesLost: () => sinks.lost,
+    providers: () => reloader.discovery.states,
   };
 
   const flush = () => sinks.flushSync();
@@ -220,6 +227,9 @@ export async function start(options: StartOptions): Promise<Running> {
     if (first.kind !== "applied")
       throw new StartError(first.kind === "refused" ? renderProblems(first.problems) : "no rules");
     for (const problem of [...options.problems, ...first.problems]) tellProblem(problem, tell);
+    // What sources have to say belongs to the first requests already.
+    await reloader.discovery.settled();
+    await reloader.refresh();
     listeners.push(
       listen("http", settings.proxy_address_http, {
         handle(exchange) {
@@ -238,6 +248,7 @@ export async function start(options: StartOptions): Promise<Running> {
         settings: () => settings,
         log: tell,
         onChange: (set) => tls?.listener.certificates(set),
+        given: reloader.discovery.pairs,
       });
       tls = await listenTls(settings.proxy_address_tls, {
         handle(exchange) {
@@ -281,7 +292,11 @@ export async function start(options: StartOptions): Promise<Running> {
         release: options.build?.version ?? "",
         renderMetrics: () => renderMetrics(sources),
         endpoints: [...acmeEndpoints(acme), explainEndpoint((question) => explain(plane, question))],
-        more: () => ({ certificates: certificatesOf(certificates?.set), acme: acme.states() }),
+        more: () => ({
+          providers: providersOf(reloader.discovery.states),
+          certificates: certificatesOf(certificates?.set),
+          acme: acme.states(),
+        }),
         listeners: allListeners,
         open: () => open,
         unready: () => (stopping ? "it is stopping" : undefined),
@@ -319,6 +334,10 @@ export async function start(options: StartOptions): Promise<Running> {
     listeners: allListeners(),
     acme,
     reload: async () => (await reloadAll()).rules,
+    get versions() {
+      return reloader.counts.versions;
+    },
+    sources: () => reloader.discovery.states,
     reopenLogs: () => sinks.reopen(),
     metrics: () => renderMetrics(sources),
     explain: (question) => explain(plane, question),

@@ -1,6 +1,6 @@
 /**
- * Reload: the one door through which rules come in: read, parse, check, compile, publish. A failure at any step changes
- * nothing, and is told once.
+ * Reload: the one door through which rules come in: read, parse, check, merge with what sources bring, compile, publish.
+ * A failure at any step changes nothing, and is told once.
  */
 import { readFileSync } from "node:fs";
 import type { Problem } from "../config/problem.ts";
@@ -14,8 +14,10 @@ import { compile, type CompileContext, type Compiled, type HealthTarget } from "
 import { readRuleFiles } from "../data/routing/load-rules.ts";
 import type { Rules } from "../data/routing/rules.ts";
 import { Ledger } from "../data/upstream/ledger.ts";
-import { summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limits.ts";
+import { discoverySummaryMs, summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limits.ts";
+import type { GivenPair } from "./certificates/store.ts";
 import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
+import { Discovery, type Found } from "./discovery/discovery.ts";
 import { HealthMonitor } from "./health/monitor.ts";
 import { History, type Origin } from "./history.ts";
 import { ReloadCounts } from "./metrics/reload-counts.ts";
@@ -79,6 +81,8 @@ export interface ReloaderOptions {
   clientCertificates(): boolean;
   /** a new table is in force */
   published?(): void;
+  /** the certificates that sources have brought */
+  given?(pairs: readonly GivenPair[]): void;
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
   /** the first summary waits for it */
   readonly listening: Promise<void>;
@@ -109,12 +113,21 @@ export function compileSettings(
 
 export class Reloader {
   readonly monitor: HealthMonitor;
+  readonly discovery: Discovery;
   readonly counts = new ReloadCounts();
   readonly #options: ReloaderOptions;
   readonly #detections = new Map<string, () => void>();
-  #outline: Outline = emptyOutline;
+  /** of the last summary */
+  #told: Outline = emptyOutline;
   readonly #history = new History();
+  /** as written, and the version of that */
+  #written: { readonly rules: Rules; readonly version: string } | undefined;
+  /** in force: as written, with what sources bring */
   #rules: Rules | undefined;
+  /** remarks of the last compilation */
+  #remarks: readonly string[] = [];
+  /** why the last change that sources brought is not in force; "" = it is */
+  #refused = "";
   #last: LastLoad | undefined;
   /** the files that were applied or refused last: the same text is not told twice */
   #lastSources = "";
@@ -123,6 +136,7 @@ export class Reloader {
   #queue: Promise<unknown> = Promise.resolve();
   #summaries = 0;
   #tidying: NodeJS.Timeout | undefined;
+  #telling: NodeJS.Timeout | undefined;
 
   constructor(options: ReloaderOptions) {
     this.#options = options;
@@ -136,6 +150,7 @@ export class Reloader {
       },
       log: (level, text) => options.log(level, "health", text),
     });
+    this.discovery = new Discovery({ env: options.env, log: options.log, onChange: () => this.refresh() });
   }
 
   /**
@@ -146,12 +161,17 @@ export class Reloader {
     return this.#inTurn(() => this.#counted(() => this.#load(forced)));
   }
 
+  /** Puts into force what sources have brought since; nothing is read again. */
+  refresh(): Promise<void> {
+    return this.#inTurn(async () => this.#refresh());
+  }
+
   /** Puts rules into force that somebody sent. A failure at any step changes nothing. */
   push(push: Push): Promise<PushResult> {
     return this.#inTurn(() => (push.dryRun ? this.#push(push) : this.#counted(() => this.#push(push))));
   }
 
-  /** in force; undefined before the first load */
+  /** in force, with what sources bring; undefined before the first load */
   get rules(): Rules | undefined {
     return this.#rules;
   }
@@ -178,6 +198,8 @@ export class Reloader {
   }
 
   stop(): void {
+    clearTimeout(this.#telling);
+    this.discovery.stop();
     this.monitor.stop();
   }
 
@@ -236,23 +258,25 @@ export class Reloader {
     const given = { settings: settings(), folder, env, stickySecondsLegacy };
     const { rules, problems } = await parseRules(sources, given, origin !== "files");
     if (!rules) return { kind: "refused", problems };
-    const version = new Bun.CryptoHasher("sha256").update(JSON.stringify(rules)).digest("hex").slice(0, 12);
+    const version = hashOf(rules);
     const remarks: string[] = [];
+    if (!dryRun) this.discovery.follow(rules);
+    const found = this.discovery.find(rules);
     let compiled: Compiled;
     try {
-      compiled = this.#compile(rules, version, remarks, dryRun);
+      compiled = this.#compile(found.rules, versionOf(version, rules, found.rules), remarks, dryRun);
     } catch (error) {
+      if (!dryRun && this.#written) this.discovery.follow(this.#written.rules);
       // A folder or CA file went away between the check and now.
       return { kind: "refused", problems: [fileProblem(sources.main.file, (error as Error).message)] };
     }
-    const after = outline(rules);
-    const outlines = { before: this.#outline, after };
+    const outlines = { before: this.#rules ? outline(this.#rules) : emptyOutline, after: outline(found.rules) };
     const applied: Applied = {
       kind: "applied",
       version,
       before: this.#history.list()[0]?.version ?? "",
-      changes: describeChanges(outlines.before, after),
-      routes: routeChanges(this.#rules, rules, outlines),
+      changes: describeChanges(outlines.before, outlines.after),
+      routes: routeChanges(this.#rules, found.rules, outlines),
       problems:
         origin === "files"
           ? problems
@@ -260,12 +284,46 @@ export class Reloader {
     };
     if (dryRun) return applied;
     if (origin === "files") for (const remark of remarks) log("warn", "config", remark);
-    this.#outline = after;
-    this.#rules = rules;
+    this.#written = { rules, version };
+    this.#remarks = remarks;
     this.#history.add({ version, origin, timeMs: Date.now(), changes: applied.changes, sources });
-    this.#publish(compiled.table, compiled.targets);
-    void this.#summarise(version, applied.changes);
+    this.#enforce(found, compiled);
+    void this.#summarise();
     return applied;
+  }
+
+  #refresh(): void {
+    if (!this.#written) return;
+    const { rules, version: written } = this.#written;
+    const { plane, log } = this.#options;
+    const found = this.discovery.find(rules);
+    const version = versionOf(written, rules, found.rules);
+    if (version === plane.table.version) {
+      // Certificates and remarks may change without a route.
+      this.discovery.use(found);
+      return this.#options.given?.(found.pairs);
+    }
+    const remarks: string[] = [];
+    try {
+      this.#enforce(found, this.#compile(found.rules, version, remarks, false));
+      this.#refused = "";
+    } catch (error) {
+      const { message } = error as Error;
+      if (message !== this.#refused) log("error", "discovery", `${message}: what is in force stays`);
+      this.#refused = message;
+      return;
+    }
+    // Sources change all the time, and what was wrong before is wrong still.
+    for (const remark of remarks) if (!this.#remarks.includes(remark)) log("warn", "config", remark);
+    this.#remarks = remarks;
+    this.#summariseSoon();
+  }
+
+  #enforce(found: Found, { table, targets }: Compiled): void {
+    this.discovery.use(found);
+    this.#rules = found.rules;
+    this.#publish(table, targets);
+    this.#options.given?.(found.pairs);
   }
 
   /** @param dryRun leaves no trace in what outlives tables */
@@ -312,6 +370,7 @@ export class Reloader {
     }
     plane.metrics.follow(table);
     plane.table = table;
+    this.counts.versions++;
     const members = table.routes.flatMap((route) => route.pool?.members ?? []);
     ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
     const ofGuards = table.routes.flatMap((route) => route.guards.flatMap(({ trust }) => trust ?? []));
@@ -332,16 +391,33 @@ export class Reloader {
     this.#tidying.unref();
   }
 
+  /** One summary for all that sources have changed in a while. */
+  #summariseSoon(): void {
+    this.#telling ??= setTimeout(() => {
+      this.#telling = undefined;
+      this.#tellSummary(false);
+    }, discoverySummaryMs).unref();
+  }
+
   /** One summary per load, as soon as the first verdicts are in. A later load's summary replaces one still waiting. */
-  async #summarise(version: string, changes: string): Promise<void> {
+  async #summarise(): Promise<void> {
     const turn = ++this.#summaries;
-    const { plane, log, listeners } = this.#options;
-    const { table } = plane;
     await this.#options.listening;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const enough = new Promise<void>((resolve) => (timer = setTimeout(resolve, summaryWaitMs)));
     await Promise.race([this.monitor.settled(), enough]);
     clearTimeout(timer);
+    if (turn === this.#summaries) this.#tellSummary(true);
+  }
+
+  /** @param unchanged told even if nothing has changed */
+  #tellSummary(unchanged: boolean): void {
+    const { plane, log, listeners } = this.#options;
+    const { table } = plane;
+    const after = outline(this.#rules!);
+    const changes = describeChanges(this.#told, after);
+    this.#told = after;
+    if (changes === "nothing" && !unchanged) return;
     const down = new Map<string, string>();
     let members = 0;
     for (const route of table.routes) {
@@ -354,11 +430,19 @@ export class Reloader {
     const shown = [...down].slice(0, summaryMembersMax).map(([name, cause]) => `${name} ${cause}`);
     const rest = down.size > shown.length ? `; and ${down.size - shown.length} more` : "";
     const state = down.size === 0 ? "all servers up or not checked" : `down: ${shown.join("; ")}${rest}`;
-    if (turn !== this.#summaries) return;
     log(
       "info",
       "rules",
-      `version ${version} in force: ${listeners()}, ${plural(hosts, "host")}, ${plural(table.routes.length, "route")}, ${plural(members, "member")}, ${state}; changed: ${changes}`,
+      `version ${table.version} in force: ${listeners()}, ${plural(hosts, "host")}, ${plural(table.routes.length, "route")}, ${plural(members, "member")}, ${state}; changed: ${changes}`,
     );
   }
+}
+
+/** What sources bring is told by a second hash: the first one stays that of what was written, which can be rolled back to. */
+function versionOf(written: string, rules: Rules, found: Rules): string {
+  return found === rules ? written : `${written}.${hashOf(found).slice(0, 8)}`;
+}
+
+function hashOf(rules: Rules): string {
+  return new Bun.CryptoHasher("sha256").update(JSON.stringify(rules)).digest("hex").slice(0, 12);
 }

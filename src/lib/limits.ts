@@ -342,6 +342,71 @@ export const metricValuesPerTurn = 500;
 export const joinedChunkBytesMax = 4 * KIB;
 /** Pipelined requests of one connection answered before the loop looks after the others. */
 export const pipelinedPerTurnMax = 32;
+/** A change that a source of routes brings goes into force at most this often (contract of discovery: 10 versions a second). */
+export const discoveryEveryMs = 100;
+/** … and never takes more than this share of the time: compiling thousands of hosts costs more than 10 ms. */
+export const discoveryShareMax = 0.2;
+/** The summary of what discovery changed is told at most this often: services may flap. */
+export const discoverySummaryMs = 1_000;
+/** At start the first word of the sources is awaited for so long, then the listeners open with what is there. */
+export const discoveryFirstWaitMs = 2_000;
+/** Connecting to a source of routes, TLS included. */
+export const discoveryConnectMs = 5_000;
+/** A source must begin to answer a question that it need not hold back within this time. */
+export const discoveryAnswerMs = 10_000;
+/** … and be through with the answer within this time. */
+export const discoveryBodyMs = 30_000;
+/** After a failure a source is asked again between half of this … */
+export const discoveryRetryFirstMs = 250;
+/** … and, after many, this. */
+export const discoveryRetryMostMs = 15_000;
+/** A source that goes on failing is told of again after this time. */
+export const discoveryToldMs = 300_000;
+/** One answer of a source: 5,000 instances in Consul take about 8 MiB. */
+export const discoveryAnswerBytesMax = 32 * MIB;
+/** Characters of a source's own error text shown as a cause. */
+export const discoveryErrorCharsMax = 200;
+/** Idle connections kept to one source. */
+export const discoveryIdleConnectionsMax = 16;
+/** A dead peer of a connection that waits for news is noticed by TCP keepalive after a few times this. */
+export const discoveryKeepaliveMs = 15_000;
+/** Services followed in one source. */
+export const discoveryServicesMax = 2_000;
+/** Members of one discovered route. */
+export const discoveryMembersMax = 1_000;
+/** Things wrong with what a source says, kept and told; the rest is counted. */
+export const discoveryRemarksMax = 100;
+/** A source's name or value quoted in the log. */
+export const discoveryQuotedCharsMax = 100;
+/** Consul holds a question back for so many seconds, plus a sixteenth of its own choice, until there is news. */
+export const consulWaitSeconds = 55;
+/** Questions that Consul may hold back at once: an agent allows 200 connections from one address. */
+export const consulQuestionsMax = 128;
+/** One service is asked for at most this often; twice as rarely each time its index moved and nothing else, up to a second. */
+export const consulSpacingMs = 100;
+export const consulSpacingMostMs = 1_000;
+/** All services together: at most so many questions a second. */
+export const consulQuestionsPerSecondMax = 500;
+/** A server that gives no index cannot hold questions back: it is asked this often, as the original does. */
+export const consulPollMs = 5_000;
+/** A Kubernetes watch lasts between one and one and a half times so many seconds, then it is begun anew. */
+export const kubernetesWatchSeconds = 120;
+/** Objects in one page of a list: about 1 MiB, parsed in a few milliseconds. */
+export const kubernetesPageObjects = 250;
+/** Objects of one kind. */
+export const kubernetesObjectsMax = 50_000;
+/** One line of a watch: etcd holds objects of up to 1.5 MiB, and JSON may be longer. */
+export const kubernetesEventBytesMax = 8 * MIB;
+/** A watch that ends at once is not begun anew before this time. */
+export const kubernetesWatchEveryMs = 1_000;
+/** Failures in a row after which a watch gives up its place and lists everything again. */
+export const kubernetesWatchTries = 3;
+/** Names in one label selector; above it everything of the namespace is watched, so that the URL stays short. */
+export const kubernetesSelectorNamesMax = 100;
+/** The state of Ingresses is written and, where it depends on a Service, looked up again this often. */
+export const kubernetesStatusMs = 30_000;
+/** A service account's token: those of large clusters have 2 KiB. */
+export const kubernetesTokenBytesMax = 64 * KIB;
 /** Sets of rules kept for a rollback (contract, section 9) … */
 export const ruleHistoryMax = 10;
 /** … and what their texts may take together: four of the largest; the one in force stays. */

@@ -53,7 +53,8 @@ function render(options: StatusOptions, { query }: AdminRequest): Promise<string
 async function byHost(table: Table, show: (route: Route) => unknown): Promise<string> {
   const hosts = new Map<string, string[]>();
   await eachRoute(table, (route) => {
-    const line = `${JSON.stringify(route.path)}:${JSON.stringify(show(route))}`;
+    // "=/x" is an exact path; the host may have the prefix "/x" too.
+    const line = `${JSON.stringify(route.name.slice(route.host.length))}:${JSON.stringify(show(route))}`;
     const paths = hosts.get(route.host);
     if (paths) paths.push(line);
     else hosts.set(route.host, [line]);
@@ -72,9 +73,10 @@ function live(member: Member) {
   return { ...placeOf(member), alive: isAlive(member, performance.now()) };
 }
 
-function all(member: Member, { host, path }: Route, rules: Rules | undefined) {
+function all(member: Member, { host, path, name }: Route, rules: Rules | undefined) {
   const hostRules = rules?.upstreams?.[host];
-  const own = Object.entries(hostRules?.paths ?? {}).find(([key]) => key === path || key === `${path}/`)?.[1];
+  const written = name === host + path ? hostRules?.paths : hostRules?.exact;
+  const own = Object.entries(written ?? {}).find(([key]) => key === path || key === `${path}/`)?.[1];
   const near = <K extends "rate_limit" | "x4xx_limit">(key: K) => own?.[key] ?? hostRules?.[key] ?? rules?.[key];
   const wire = wireOf(member);
   return {

@@ -18,7 +18,7 @@ export interface PairView {
 }
 
 export interface Picture {
-  /** by name, then by rank */
+  /** those of folders by name, then by rank; then the given ones in their order */
   readonly views: readonly PairView[];
   /** faults whose files have been at rest for a while are in the views; younger ones make this time finite */
   readonly nextLookMs: number;
@@ -27,7 +27,7 @@ export interface Picture {
 type FileRead = ReadFile | string;
 
 interface Entry {
-  readonly place: PairPlace;
+  place: PairPlace;
   /** what was read last: the same bytes need not be checked again */
   fingerprint: string;
   reading: UsablePair | PairFault;
@@ -48,7 +48,10 @@ export class PairBook {
   see(place: PairPlace, crt: FileRead, key: FileRead, nowMs: number): boolean {
     const fingerprint = fingerprintOf(crt, key);
     const before = this.#entries.get(placeId(place));
-    if (before) before.goneSinceMs = undefined;
+    if (before) {
+      before.goneSinceMs = undefined;
+      before.place = place;
+    }
     if (before?.fingerprint === fingerprint) return false;
     const touched = [crt, key].flatMap((file) => (typeof file === "string" ? [] : [file.touchedMs]));
     // A file whose age is not known was there before this process, or changed just now.
@@ -91,7 +94,9 @@ export class PairBook {
       if (entry.goneSinceMs !== undefined) wait(entry.goneSinceMs + certificateGoneMs);
       return view(entry, nowMs, wait);
     });
-    views.sort((a, b) => compare(a.place.name, b.place.name) || a.place.rank - b.place.rank);
+    views.sort(
+      ({ place: a }, { place: b }) => (a.given ?? -1) - (b.given ?? -1) || compare(a.name, b.name) || a.rank - b.rank,
+    );
     return { views, nextLookMs };
   }
 }

@@ -18,6 +18,8 @@ export interface PairPlace {
   readonly key: string;
   /** of two usable pairs with one name the one of the higher rank is served */
   readonly rank: number;
+  /** lies in no folder; which of the given ones it is, the one that matters most first */
+  readonly given?: number;
 }
 
 /** What tells places apart: a certificate may lie beside one key and be configured with another. */

@@ -17,6 +17,7 @@ import {
   pairFilesIn,
   placeId,
   readPairFile,
+  type PairPlace,
   type CertificateSettings,
 } from "./folders.ts";
 import { makeSet, withPlaceholder } from "./select.ts";
@@ -29,8 +30,18 @@ export interface CertificateStoreOptions {
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
   /** gets every set after the first one */
   onChange(set: CertificateSet): void;
+  /** pairs that lie in no file; {@link CertificateStore.give} replaces them */
+  readonly given?: readonly GivenPair[];
   /** milliseconds since 1970 */
   now?(): number;
+}
+
+/** A pair from elsewhere than a folder. */
+export interface GivenPair {
+  /** where it comes from, for messages; stands for the file name */
+  readonly name: string;
+  readonly crt: Uint8Array;
+  readonly key: Uint8Array;
 }
 
 export interface CertificateStore {
@@ -40,6 +51,8 @@ export interface CertificateStore {
   readonly problems: readonly Problem[];
   /** every pair of files, the unusable ones too */
   readonly views: readonly PairView[];
+  /** These pairs instead of the ones given before; of two for one host name files win, then the one given first. */
+  give(pairs: readonly GivenPair[]): void;
   /** Looks now. Resolves when a change, if there was one, has been handed on. */
   check(): Promise<void>;
   stop(): void;
@@ -74,6 +87,7 @@ export interface Look {
 class Reader {
   readonly #book = new PairBook();
   #folderProblems: Problem[] = [];
+  given: readonly GivenPair[] = [];
 
   constructor(
     readonly settings: () => CertificateSettings,
@@ -91,7 +105,11 @@ class Reader {
       await new Promise((resolve) => setImmediate(resolve));
       sliceMs = performance.now();
     }
-    this.#book.endLook(new Set(places.map(placeId)), (place) => isUnknown(place, listing), this.now());
+    const given = this.given.slice(0, certificatePairsMax);
+    for (const [i, { name, crt, key }] of given.entries())
+      this.#book.see(givenPlace(name, i), { bytes: crt, touchedMs: 0 }, { bytes: key, touchedMs: 0 }, this.now());
+    const seen = new Set([...places, ...given.map(({ name }, i) => givenPlace(name, i))].map(placeId));
+    this.#book.endLook(seen, (place) => isUnknown(place, listing), this.now());
     return this.think();
   }
 
@@ -139,6 +157,7 @@ class Store implements CertificateStore {
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#reader = new Reader(options.settings, this.#now);
+    this.#reader.given = options.given ?? [];
   }
 
   async open(): Promise<void> {
@@ -156,6 +175,12 @@ class Store implements CertificateStore {
     await this.#run(async () => this.#publish(await this.#reader.settledLook()));
     this.#clock = setInterval(() => void this.#run(() => this.#publish(this.#reader.think())), certificateClockMs);
     this.#clock.unref();
+  }
+
+  give(pairs: readonly GivenPair[]): void {
+    if (sameGiven(this.#reader.given, pairs)) return;
+    this.#reader.given = pairs;
+    void this.#look().catch(() => {});
   }
 
   async check(): Promise<void> {
@@ -243,6 +268,21 @@ class Store implements CertificateStore {
       `there is no usable certificate in ${folders}: the TLS port shows a self-signed placeholder, which clients refuse`,
     );
   }
+}
+
+function givenPlace(name: string, order: number): PairPlace {
+  return { name, crt: name, key: `${name} (key)`, rank: 0, given: order };
+}
+
+function sameGiven(before: readonly GivenPair[], after: readonly GivenPair[]): boolean {
+  const same = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0;
+  return (
+    before.length === after.length &&
+    before.every((pair, i) => {
+      const other = after[i]!;
+      return pair.name === other.name && same(pair.crt, other.crt) && same(pair.key, other.key);
+    })
+  );
 }
 
 function isFaulty({ message }: Problem): boolean {

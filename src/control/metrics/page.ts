@@ -2,6 +2,7 @@
 import type { CertificateSet } from "../../data/tls/certificate-set.ts";
 import type { Plane } from "../../data/plane.ts";
 import { metricValuesPerTurn } from "../../lib/limits.ts";
+import type { SourceState } from "../discovery/standing.ts";
 import { gauge, type Family, type Labels } from "./family.ts";
 import { originals } from "./originals.ts";
 import { processFamilies, processFigures } from "./process-figures.ts";
@@ -26,6 +27,8 @@ export interface MetricSources {
   /** exchanges open at each listener */
   listeners(): readonly { readonly name: string; readonly open: number }[];
   logLinesLost(): number;
+  /** Consul and Kubernetes, where the rules select them */
+  providers(): readonly SourceState[];
 }
 
 /** `text/plain` of this version; prom-client's own word for it. */
@@ -87,6 +90,7 @@ function* familiesOf(sources: MetricSources): Iterable<Family> {
   yield* endpointFamilies(plane, performance.now());
   yield* certificateFamilies(sources.certificates());
   yield* reloads.families();
+  yield* providerFamilies(sources.providers());
   yield gauge(
     "aralez_listener_requests_in_flight",
     "Requests, WebSockets and tunnels under way by listener",
@@ -96,6 +100,28 @@ function* familiesOf(sources: MetricSources): Iterable<Family> {
     [{ version: build.version, commit: build.commit, bun: Bun.version }, 1],
   ]);
   yield* processFamilies(figures);
+}
+
+function providerFamilies(states: readonly SourceState[]): Family[] {
+  const of = (figure: (state: SourceState) => number) =>
+    states.map((state) => [{ provider: state.name }, figure(state)] as const);
+  return [
+    gauge(
+      "aralez_provider_up",
+      "1 = the source of routes answers, 0 = what it said last stays in force",
+      of(({ up }) => (up ? 1 : 0)),
+    ),
+    gauge(
+      "aralez_provider_age_seconds",
+      "Since the source of routes last answered; +Inf = never",
+      of(({ ageSeconds }) => ageSeconds ?? Number.POSITIVE_INFINITY),
+    ),
+    gauge(
+      "aralez_provider_routes",
+      "Routes in force that the source has brought",
+      of(({ routes }) => routes),
+    ),
+  ];
 }
 
 function certificateFamilies(set: CertificateSet | undefined): Family[] {

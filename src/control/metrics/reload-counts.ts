@@ -3,6 +3,8 @@ import type { ReloadResult } from "../reload.ts";
 import { counter, gauge, type Family } from "./family.ts";
 
 export class ReloadCounts {
+  /** tables that went into force since the start, those that sources caused included */
+  versions = 0;
   #applied = 0;
   #refused = 0;
   /** 1 = the rules in the files are in force */

@@ -75,16 +75,20 @@ export function compile(rules: Rules, context: CompileContext): Compiled {
   const policies = new ClientPolicies(rules, context);
   for (const [name, host] of Object.entries(rules.upstreams ?? {})) {
     const paths = new Map<string, Route>();
+    const exact = new Map<string, Route>();
     const clientPolicy = policies.of(name, host);
     const certificate = policies.used ? clientCertificate(clientPolicy) : undefined;
-    for (const [path, own] of Object.entries(host.paths)) {
-      const route = compileRoute(name, path, [rules, host, own], certificate, context, targets);
-      if (!route) continue;
+    const add = (into: Map<string, Route>, path: string, own: PathRules) => {
+      const place = { host: name, path, exact: into === exact };
+      const route = compileRoute(place, [rules, host, own], certificate, context, targets);
+      if (!route) return;
       redirectsWithoutTls ||= context.tlsPort === undefined && route.guards.some((guard) => guard.name === "to_https");
-      paths.set(route.path, route);
+      into.set(route.path, route);
       routes.push(route);
-    }
-    const table: HostTable = { name, paths, clientPolicy };
+    };
+    for (const [path, own] of Object.entries(host.paths)) add(paths, path, own);
+    for (const [path, own] of Object.entries(host.exact ?? {})) add(exact, path, own);
+    const table: HostTable = { name, paths, exact: exact.size > 0 ? exact : undefined, clientPolicy };
     if (name === defaultHost) fallback = table;
     else if (name.startsWith("*.")) wildcards.push({ suffix: name.slice(1), host: table });
     else hosts.set(name, table);
@@ -105,9 +109,15 @@ export function compile(rules: Rules, context: CompileContext): Compiled {
   return { table, targets: [...targets.values()] };
 }
 
+interface RoutePlace {
+  readonly host: string;
+  /** as written */
+  readonly path: string;
+  readonly exact: boolean;
+}
+
 function compileRoute(
-  host: string,
-  pathKey: string,
+  { host, path: pathKey, exact }: RoutePlace,
   levels: Levels,
   certificate: Guard | undefined,
   context: CompileContext,
@@ -115,7 +125,7 @@ function compileRoute(
 ): Route | undefined {
   const [top, hostRules, own] = levels;
   const path = normalisePathKey(pathKey) ?? pathKey;
-  const name = host + path;
+  const name = `${host}${exact ? "=" : ""}${path}`;
   const admin = own.servers?.find(({ address }) => context.adminAddresses.some((listen) => isAdmin(address, listen)));
   if (admin) {
     context.warn(
@@ -146,7 +156,7 @@ function compileRoute(
     files: own.files === undefined ? undefined : fileTree(own.files, name),
     pool:
       own.servers && !own.redirect_to
-        ? compilePool(host, path, levels, trust, stickySeconds > 0, context, targets)
+        ? compilePool({ host, path, name }, levels, trust, stickySeconds > 0, context, targets)
         : undefined,
     requestEdits,
     responseEdits: compileEdits(answerRules),
@@ -255,8 +265,7 @@ function trustOf(
 }
 
 function compilePool(
-  host: string,
-  path: string,
+  { host, path, name }: Pick<Route, "host" | "path" | "name">,
   levels: Levels,
   trust: Trust,
   sticky: boolean,
@@ -285,7 +294,7 @@ function compilePool(
       stickyId: sticky ? stickyId(context.stickyKey, host, path, endpoint.name) : "",
     };
   });
-  return new Pool(members, context.ledger.turn(host + path));
+  return new Pool(members, context.ledger.turn(name));
 }
 
 function probeOf(

@@ -1,9 +1,34 @@
-/** The sections `consul` and `kubernetes`: checked now, spoken to in a later release. */
+/** The sections `consul` and `kubernetes`: where routes come from that arrive by themselves. */
 import { z } from "zod";
-import { flag, key, pemFile, scalar, secret, text, whole } from "../../config/shape.ts";
+import { fileName, flag, key, pemFile, scalar, secret, text, whole } from "../../config/shape.ts";
 import { authorizationKeys } from "../guards/authorization/rules.ts";
 import { headerKeys } from "../headers/rules.ts";
 import { upstreamKeys } from "../upstream/rules.ts";
+import { canonicalHost } from "./names.ts";
+
+const hostname = scalar("a host name", { type: "string" }, (v) => {
+  if (typeof v !== "string") return undefined;
+  canonicalHost(v);
+  return v;
+});
+
+/** What Kubernetes calls its objects (RFC 1123); anything else in a selector would fail all that are asked with it. */
+const objectName = scalar("a name of small letters, digits and `-`", { type: "string" }, (v) =>
+  typeof v === "string" && /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(v) ? v : undefined,
+);
+
+/** @param scheme of an address that names none */
+function serverUrl(scheme: "http" | "https") {
+  const example = scheme === "http" ? "http://consul:8500" : "https://10.0.0.1:6443";
+  return scalar(`a URL such as "${example}"`, { type: "string" }, (v) => {
+    if (typeof v !== "string" || v.trim() !== v) return undefined;
+    const url = URL.parse(v.includes("://") ? v : `${scheme}://${v}`);
+    if (!url || (url.protocol !== "http:" && url.protocol !== "https:") || url.hostname === "") return undefined;
+    if (url.username !== "" || url.password !== "") throw new Error("a URL here has no user or password");
+    if (url.search !== "" || url.hash !== "") throw new Error("a URL here has no query");
+    return v;
+  });
+}
 
 const servicePath = scalar('a path beginning with "/"', { type: "string", pattern: "^/" }, (v) =>
   typeof v === "string" && v.startsWith("/") ? v : undefined,
@@ -19,7 +44,7 @@ const servicePort = scalar(
 );
 
 const sharedService = {
-  hostname: text,
+  hostname,
   upstream: text,
   path: servicePath.optional(),
   to_https: flag.optional(),
@@ -32,7 +57,7 @@ const sharedService = {
 };
 
 const consul = z.strictObject({
-  servers: z.array(text).optional(),
+  servers: z.array(serverUrl("http")).optional(),
   token: secret.optional(),
   ca_file: pemFile.optional(),
   verify: flag.optional(),
@@ -42,10 +67,10 @@ const consul = z.strictObject({
 });
 
 const kubernetes = z.strictObject({
-  servers: z.array(text).optional(),
-  tokenpath: text.optional(),
+  servers: z.array(serverUrl("https")).optional(),
+  tokenpath: fileName.optional(),
   ca_file: pemFile.optional(),
-  namespaces: z.array(text).optional(),
+  namespaces: z.array(objectName).optional(),
   ingress: flag.optional(),
   ingress_class: text.optional(),
   publish: text.optional(),
@@ -53,7 +78,8 @@ const kubernetes = z.strictObject({
     .array(
       z.strictObject({
         ...sharedService,
-        namespace: text.optional(),
+        upstream: objectName,
+        namespace: objectName.optional(),
         port: servicePort.optional(),
       }),
     )
@@ -63,12 +89,15 @@ const kubernetes = z.strictObject({
 export const discoveryKeys = {
   consul: key("U", consul, {
     default: "",
-    doc: "Routes from Consul.",
-    later: true,
+    doc: "Routes from Consul: those of `services`, or, without it, every service tagged `aralez.service=yes`.",
   }),
   kubernetes: key("U", kubernetes, {
     default: "",
-    doc: "Routes from Kubernetes.",
-    later: true,
+    doc: "Routes from Kubernetes: those of `services`, or, without it, the Ingresses of class `ingress_class`.",
   }),
 };
+
+export type ConsulRules = z.output<typeof consul>;
+export type KubernetesRules = z.output<typeof kubernetes>;
+export type KubernetesServiceRule = NonNullable<KubernetesRules["services"]>[number];
+export type ServiceRule = NonNullable<ConsulRules["services"]>[number];

@@ -16,7 +16,7 @@ export function findHost(table: Table, host: string): HostTable | undefined {
  * @param path from `normalisePath`
  */
 export function findRoute(host: HostTable, path: string): Route | undefined {
-  const exact = host.paths.get(path);
+  const exact = host.exact?.get(path) ?? host.paths.get(path);
   if (exact) return exact;
   for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) {
     const route = host.paths.get(path.slice(0, end));

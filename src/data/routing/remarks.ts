@@ -47,20 +47,8 @@ export function remarkRules(root: MapNode, providers: readonly string[], report:
       `${name} checked and ignored: \`provider\` is ${providers.join(", ")}`,
     );
   }
-  for (const provider of ["consul", "kubernetes"]) {
-    const at = root.entries.get("provider")?.at;
-    if (providers !== providerNames && providers.includes(provider)) {
-      report.add(
-        "warning",
-        "not-in-force",
-        at,
-        ["provider"],
-        `provider ${provider} is checked, not in force yet: it brings no routes`,
-      );
-    }
-  }
   const used = new Used(report);
-  used.look(root, [], (key) => key === "consul" || key === "kubernetes");
+  used.look(root, []);
   if (providers.includes("file")) used.hosts(mapAt(root, "upstreams"), ["upstreams"]);
   used.tell();
   if (providers.includes("file")) oppositeOrder(root, report);
@@ -89,9 +77,9 @@ class Used {
     }
   }
 
-  look(map: MapNode, path: Path, skip: (key: string) => boolean = () => false): void {
+  look(map: MapNode, path: Path): void {
     for (const [key, entry] of map.entries) {
-      if (skip(key) || !Object.hasOwn(ruleKeys, key) || !ruleKeys[key as keyof typeof ruleKeys].about.later) continue;
+      if (!Object.hasOwn(ruleKeys, key) || !ruleKeys[key as keyof typeof ruleKeys].about.later) continue;
       if (!this.#later.has(key)) this.#later.set(key, { entry, path: [...path, key] });
     }
   }
@@ -204,6 +192,8 @@ export function inspectClientAuthorities(
 /** Stickiness without `master_key`: its cookies are signed with a key that a restart forgets. */
 export function isSticky(rules: Rules): boolean {
   if (rules.sticky_sessions) return true;
+  const services = [...(rules.consul?.services ?? []), ...(rules.kubernetes?.services ?? [])];
+  if (services.some((service) => service.sticky_sessions)) return true;
   return Object.values(rules.upstreams ?? {}).some(
     (host) => host.sticky_sessions || Object.values(host.paths).some((path) => path.sticky_sessions),
   );

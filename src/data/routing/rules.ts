@@ -60,8 +60,9 @@ export const hostsShape = z.record(z.string(), hostShape);
 export const rulesShape = z.strictObject({ ...shapeAt(ruleKeys, "U"), upstreams: hostsShape.optional() });
 
 export type PathRules = z.output<typeof pathShape>;
-export type HostRules = z.output<typeof hostShape>;
-export type Rules = z.output<typeof rulesShape>;
+/** `exact` holds paths that match only themselves; it cannot be written, Kubernetes' Ingress brings it. */
+export type HostRules = z.output<typeof hostShape> & { exact?: Record<string, PathRules> };
+export type Rules = Omit<z.output<typeof rulesShape>, "upstreams"> & { upstreams?: Record<string, HostRules> };
 
 /** The three places where a setting of a route may stand. */
 export type Levels = readonly [top: Rules, host: HostRules, path: PathRules];

@@ -29,7 +29,7 @@ export interface Route {
   readonly host: string;
   /** path prefix as matched, without a final slash unless literal */
   readonly path: string;
-  /** host + path: names the route in logs and status */
+  /** host + path, with "=" between them for an exact one: names the route in logs and status */
   readonly name: string;
   readonly guards: readonly Guard[];
   /** answers instead of a pool: a folder */
@@ -60,6 +60,8 @@ export interface Route {
 export interface HostTable {
   readonly name: string;
   readonly paths: ReadonlyMap<string, Route>;
+  /** paths that answer for exactly themselves, before all others; undefined for most hosts */
+  readonly exact: ReadonlyMap<string, Route> | undefined;
   /** which client certificates it asks for: its own, or the port's */
   readonly clientPolicy: ClientPolicy | undefined;
 }
