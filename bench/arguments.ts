@@ -22,8 +22,8 @@ export interface Arguments extends Choice {
   readonly json: string | undefined;
   /** file for the chart, or undefined */
   readonly chart: string | undefined;
-  /** file with earlier results: nothing is measured, they are only shown */
-  readonly from: string | undefined;
+  /** files with earlier results: nothing is measured, they are only shown */
+  readonly from: readonly string[] | undefined;
   readonly writeConfigs: boolean;
   /** measure the features inside this process, over so many exchanges each; 0 = not */
   readonly inProcess: number;
@@ -42,7 +42,7 @@ export const usage = `Usage: bun run bench [options]
   --pace N               latencies also at N % of nginx's requests/s, where a scenario is fit for it (default: 60; 0 = off)
   --json FILE            also write all rounds and medians there
   --chart FILE           also draw the CPU ratios there, as SVG; of user-* alone, requests/s
-  --from FILE            measure nothing: show the results of an earlier --json, for example with --chart
+  --from FILE[,FILE]     measure nothing: show the results of earlier --json, for example with --chart; --json joins them
   --tree DIR             the checkout to measure as "aralez" (default: this one)
   --baseline DIR         another checkout, as the contender "baseline"
   --workers N[,N]        user-*: workers of each contender (default: 1)
@@ -93,7 +93,7 @@ export function readArguments(args: readonly string[]): Arguments {
     pace: whole(values.pace, "--pace", 0, 95),
     json: path(values.json),
     chart: path(values.chart),
-    from: path(values.from),
+    from: values.from?.split(",").map((file) => resolve(file)),
     writeConfigs: values["write-configs"],
     inProcess: whole(values["in-process"], "--in-process", 0, 99_999_999),
     tree,

@@ -1,4 +1,5 @@
 /** Measures scenarios: for each, all contenders side by side, warmed up, then in turn (A B A B …). */
+import { loadavg } from "node:os";
 import { reference } from "./contenders/index.ts";
 import { Lab, type Running, type Trees } from "./lab.ts";
 import { load } from "./load/load.ts";
@@ -53,6 +54,8 @@ export interface ScenarioResult {
   readonly scenario: string;
   /** of each contender; default 1 */
   readonly workers?: number;
+  /** load average of the last minute before the first round: what neighbours do */
+  readonly load?: number;
   /** contender that ratios are to, whether it took part or not */
   readonly reference: string;
   readonly rounds: Rounds<Round>;
@@ -89,6 +92,7 @@ class Course {
   async run(): Promise<ScenarioResult> {
     const { lab, options } = this;
     const { scenario, seconds, warmupSeconds, pace, workers } = options;
+    const [load = 0] = loadavg();
     await lab.startOrigin(this.#scenario);
     const running: Running[] = [];
     // New processes for each scenario: the memory shown belongs to it alone.
@@ -100,7 +104,7 @@ class Course {
     }
     const rounds = await this.#inTurn(running, (contender) => this.#round(contender, seconds));
     const more = this.#scenario.user ? { workers } : {};
-    const result = { scenario, ...more, reference: this.#scenario.reference ?? reference, rounds };
+    const result = { scenario, ...more, load, reference: this.#scenario.reference ?? reference, rounds };
     if (!this.#scenario.paced || pace === 0) return result;
     try {
       return { ...result, paced: await this.#pace(result, running) };

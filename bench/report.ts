@@ -157,7 +157,8 @@ export function table(result: ScenarioResult): string {
   const { scenario, paced, reference } = result;
   const { doc = "", user } = scenarios[scenario] ?? {};
   const rows = rowsOf(result);
-  const main = [`${titleOf(result)}: ${doc}`, "", ...grid(columns(reference, user !== undefined), rows)];
+  const busy = result.load === undefined ? "" : ` (load ${result.load.toFixed(1)})`;
+  const main = [`${titleOf(result)}: ${doc}${busy}`, "", ...grid(columns(reference, user !== undefined), rows)];
   if (user?.claim !== undefined) main.push("", claimLine(user.claim, rows));
   if (!paced) return main.join("\n");
   const title = `${scenario}, at a fixed rate of ${paced.rate} requests/s`;

@@ -68,6 +68,7 @@ async function act(options: Arguments): Promise<number> {
     const results = readResults(options.from);
     for (const result of results.results) console.log(`${table(result)}\n`);
     show(results, options);
+    if (options.json !== undefined) writeResults(options.json, results);
     return 0;
   }
   if (options.inProcess > 0) {

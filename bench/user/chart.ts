@@ -40,6 +40,6 @@ export function rateChart(results: readonly ScenarioResult[], note: string): str
     if (claim === undefined) return bars(group, top);
     const x = lengthOf(claim);
     const mark = `<line class="claim" x1="${x}" x2="${x}" y1="${top - 2}" y2="${bottom}"/>`;
-    return [...bars(group, top), mark, text(x + 4, bottom + 10, `claimed by the original: ${claim}`, 'class="note"')];
+    return [mark, ...bars(group, top), text(x + 4, bottom + 10, `claimed by the original: ${claim}`, 'class="note"')];
   });
 }

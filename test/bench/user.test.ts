@@ -222,6 +222,10 @@ describe.skipIf(!has("nginx", "wrk", "h2load", "openssl", "taskset", "setpriv", 
       }
       expect(readFileSync(chart, "utf8")).toContain(">user-urls, 1 worker each</text>");
       expect(readdirSync(temp).sort()).toEqual(["user.json", "user.svg"]);
+      const joined = await bench(["--from", `${json},${json}`, "--json", join(temp, "joined.json")], temp);
+      expect(joined.code).toBe(0);
+      expect(joined.out.match(/^user-urls, 1 worker each: .* \(load [\d.]+\)$/gm)).toHaveLength(2);
+      expect(JSON.parse(readFileSync(join(temp, "joined.json"), "utf8")).results).toHaveLength(4);
     } finally {
       for (const folder of [temp, programs]) rmSync(folder, { recursive: true, force: true });
     }
