@@ -147,10 +147,11 @@ export async function openTlsListener(
   const { certificates, policy, asksClients, validations, ...given } = options;
   if (asksClients && listener_engine === "bun")
     throw new Error("`client_ca` needs `listener_engine: socket`: Bun.serve hides client certificates");
-  // `auto` stays with Bun.serve until Chromium loads every page over HTTP/2 of the socket engine (test/peers/chromium.test.ts
-  // hung there now and then); only the socket engine knows client certificates and TLS-ALPN-01.
-  const needed = asksClients || validations !== undefined;
-  const engine = listener_engine === "socket" || (listener_engine === "auto" && needed) ? "socket" : "bun";
+  // QUIC is Bun.serve's alone, client certificates are the socket engine's.
+  const engine =
+    listener_engine === "bun" || (listener_engine === "auto" && http3 && !asksClients && !validations)
+      ? "bun"
+      : "socket";
   if (engine === "bun" && http3) log("info", "tls", "http3: the TLS port is served by Bun.serve");
   if (engine === "socket" && (await tlsHooksPresent(selfSigned(["localhost"], Date.now())))) {
     if (http3) log("warn", "tls", `\`http3\` has no effect with ${asksClients ? "`client_ca`" : "the socket engine"}`);
