@@ -21,7 +21,6 @@ const colours: Readonly<Record<string, string>> = {
   "nginx-large": "#86b89b",
   haproxy: "#3b7dc4",
   caddy: "#8a63c4",
-  "aralez-socket": "#c9a227",
   traefik: "#3aa6a6",
   original: "#c2477f",
 };

@@ -19,9 +19,7 @@ export function participants(scenario: Scenario, { contenders: chosen }: Choice)
   if (chosen) return chosen.filter(knows);
   if (scenario.only) return scenario.only;
   if (!scenario.user) return [...usual, ...(scenario.also ?? [])];
-  // Plain connections go to the same engine in both.
-  const secured = scenario.user.parts.some(({ http2 = false }) => http2);
-  return Object.keys(userContenders).filter((name) => secured || name !== "aralez-socket");
+  return Object.keys(userContenders);
 }
 
 /** @returns what it lacks, or undefined */

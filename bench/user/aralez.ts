@@ -1,17 +1,16 @@
 /** Aralez as it is shipped, one compiled program, and the original; both read the same upstreams.yaml. */
 import { dirname, join } from "node:path";
-import { idleConnections } from "../site.ts";
 import type { UserContender, UserPlace, UserPlan } from "./contender.ts";
-import { routes, userHost } from "./site.ts";
+import { idleConnections, routes, userHost } from "./site.ts";
 
 export const userAralez: UserContender = {
   doc: "the compiled program (npm run build), threads: WORKERS, everything else as by default",
   plan: (place) => planAralez(place, ""),
 };
 
-export const userAralezSocket: UserContender = {
-  doc: "the same with listener_engine: socket, also on the TLS port",
-  plan: (place) => planAralez(place, "listener_engine: socket\n"),
+export const userAralezBun: UserContender = {
+  doc: "the same with listener_engine: bun, on both ports",
+  plan: (place) => planAralez(place, "listener_engine: bun\n"),
 };
 
 export const userOriginal: UserContender = {
@@ -25,6 +24,7 @@ export const userOriginal: UserContender = {
     // It wants an address for its API, and would put its files into /tmp.
     const settings = `threads: ${workers}
 config_address: 127.0.0.1:${adminPort}
+config_api_enabled: false
 log_level: error
 hc_method: HEAD
 hc_interval: 5

@@ -3,10 +3,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { environment } from "../processes.ts";
 import { nginxCommand, nginxFolders, nginxPreamble } from "../contenders/nginx.ts";
-import { idleConnections } from "../site.ts";
-import { userAralez, userAralezSocket, userOriginal } from "./aralez.ts";
+import { userAralez, userAralezBun, userOriginal } from "./aralez.ts";
 import type { UserContender, UserPlace, UserPlan } from "./contender.ts";
-import { routes, userHost, type UserRoute } from "./site.ts";
+import { idleConnections, routes, userHost, type UserRoute } from "./site.ts";
 
 const nginx: UserContender = {
   doc: `WORKERS workers, ${idleConnections} idle connections to each group of servers`,
@@ -192,7 +191,7 @@ tls:
 
 export const userContenders = {
   aralez: userAralez,
-  "aralez-socket": userAralezSocket,
+  "aralez-bun": userAralezBun,
   nginx,
   haproxy,
   caddy,

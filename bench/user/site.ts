@@ -21,6 +21,9 @@ export const routes: readonly UserRoute[] = [
 
 export const servers = 3;
 
+/** Idle connections to the servers that each contender may keep: more than there are clients. */
+export const idleConnections = 1024;
+
 const levels = ["one", "two", "three", "four", "five", "six", "seven"];
 
 /** `/`, `/ping`, then one to seven levels: all of these belong to `/`. */

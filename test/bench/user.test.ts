@@ -45,7 +45,6 @@ describe("who takes part", () => {
   test("those of the benchmark they belong to, and of those nobody asked for only who can run here", () => {
     const names = Object.keys(userContenders);
     expect(participants(scenarios["user-h2"]!, nowhere)).toEqual(names);
-    expect(participants(scenarios["user-http1"]!, nowhere)).toEqual(names.filter((name) => name !== "aralez-socket"));
     const asked = { ...nowhere, contenders: ["aralez", "traefik", "aralez-fetch"] };
     expect(participants(scenarios["user-h2"]!, asked)).toEqual(["aralez", "traefik"]);
     expect(participants(scenarios.small!, asked)).toEqual(["aralez", "aralez-fetch"]);
@@ -174,7 +173,7 @@ describe.skipIf(!has("openssl"))("a contender takes its configuration", () => {
         }),
       );
     }
-    for (const name of ["aralez", "aralez-socket", "original"]) {
+    for (const name of ["aralez", "aralez-bun", "original"]) {
       // The files of the original are ours too.
       test(`${name}, ${workers} workers`, () =>
         withPlan(name, workers, (folder) => {
