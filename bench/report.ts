@@ -172,8 +172,12 @@ export function titleOf({ scenario, workers }: ScenarioResult): string {
 function claimLine(claim: number, rows: readonly Row[]): string {
   const here = rows
     .filter(({ contender }) => /^(aralez|original)/.test(contender))
-    .map(({ contender, rateRatio }) => `${contender} ${rateRatio?.toFixed(2) ?? "-"}`);
-  return `Times nginx's requests/s: the original's README shows ${claim}; here ${here.join(", ")}`;
+    .map(({ contender, rateRatio, cpuRatio }) => {
+      if (rateRatio === undefined || cpuRatio === undefined) return `${contender} -`;
+      return `${contender} ${rateRatio.toFixed(2)} (${(1 / cpuRatio).toFixed(2)})`;
+    });
+  const what = `Times nginx's requests/s (in brackets: for each second of its own CPU time)`;
+  return `${what}: the original's README shows ${claim}; here ${here.join(", ")}`;
 }
 
 /** Without the columns that nobody has a value in. */

@@ -146,7 +146,7 @@ test("the report shows requests/s against nginx's beside what the original claim
   const result = { scenario: "user-http1", workers: 2, reference: "nginx", rounds };
   const text = table(result);
   expect(text).toStartWith("user-http1, 2 workers each: ");
-  expect(text).toContain("the original's README shows 1.43; here aralez 1.20");
+  expect(text).toContain("the original's README shows 1.43; here aralez 1.20 (1.00)");
   // 20 µs × 1,200 on two cores for a second.
   expect(/^\| aralez .*\| +1 \| +1200 \| +1\.20 \|/m.test(text)).toBe(true);
   expect(rateSummary([result])).toContain("| 1200 (1.20) |");
