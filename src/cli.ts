@@ -2,6 +2,7 @@
 import { adminFlags, keyFlag } from "./cli/admin-flags.ts";
 import { readArguments, UsageError } from "./cli/arguments.ts";
 import type { Environment, Verb } from "./cli/verb.ts";
+import { workerVariable } from "./process/wire.ts";
 
 const conf = {
   type: "string",
@@ -63,14 +64,16 @@ export const verbs = {
     load: () => import("./cli/token.ts"),
   },
   explain: {
-    doc: "tell what would become of a request: route, limits, authorization, headers, and which servers are up",
+    doc: "tell what would become of a request, by the running proxy, else by the files: route, guards, headers, servers",
     operand: { name: "[METHOD] URL", required: true, most: 2 },
     flags: {
       conf,
       header: { type: "string", short: "H", multiple: true, value: "LINE", doc: '"Name: value"; may be repeated' },
       client: { type: "string", value: "IP", doc: "the client's address (default: 127.0.0.1)" },
-      "no-check": { type: "boolean", doc: "do not ask the servers whether they are up" },
-      json: { type: "boolean", doc: "as JSON" },
+      offline: { type: "boolean", doc: "by the files, even where a running proxy could be asked" },
+      "no-check": { type: "boolean", doc: "by the files: do not ask the servers whether they are up" },
+      ...adminFlags,
+      key: keyFlag,
     },
     load: () => import("./cli/explain.ts"),
   },
@@ -140,6 +143,10 @@ export const verbs = {
  */
 export async function cli(args: string[], env: Environment): Promise<number> {
   try {
+    // A supervisor has started it: there is nobody who could type this.
+    const worker = env[workerVariable];
+    if (worker !== undefined && process.send)
+      return await (await import("./process/worker.ts")).runWorker(Number(worker));
     const { verb, name, call } = readArguments(args, verbs, env);
     if (call.flags.help) return (await import("./cli/help.ts")).run({ ...call, operand: name });
     return await (await verb.load()).run(call);

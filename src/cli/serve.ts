@@ -1,6 +1,7 @@
 /** Runs a proxy until a signal ends it. */
-import { start, StartError, type Running, type StartOptions } from "../control/control.ts";
-import { distinctFaultsMax } from "../lib/limits.ts";
+import { StartError, type Running, type StartOptions } from "../control/control.ts";
+import { reportFault, reportFaultsTo, surviveFaults } from "../process/faults.ts";
+import { start } from "../process/start.ts";
 import { commit, version } from "./version.ts";
 
 /**
@@ -17,7 +18,7 @@ export async function serve(options: StartOptions, ready?: (running: Running) =>
     console.error(error.message);
     return 1;
   }
-  report = (text) => running.fault(text);
+  reportFaultsTo((text) => running.fault(text));
   const stopped = obeySignals(running);
   ready?.(running);
   await stopped;
@@ -39,26 +40,4 @@ function obeySignals(running: Running): Promise<void> {
       });
     }
   });
-}
-
-const faults = new Set<string>();
-/** Where faults go: the log, as soon as there is one. */
-let report = (text: string) => console.error(`aralez: ${text}`);
-
-/**
- * A fault that nobody caught belongs to one request or one timer; all other connections of this process are fine.
- * Ending them because of it would turn one bad request into an outage, so it is reported and the proxy goes on.
- */
-function surviveFaults(): void {
-  process.on("uncaughtException", reportFault);
-  process.on("unhandledRejection", reportFault);
-}
-
-/** Once per distinct message: a fault that every request meets must not fill the disk. */
-function reportFault(error: unknown): void {
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  if (faults.has(message) || faults.size >= distinctFaultsMax) return;
-  faults.add(message);
-  const stack = error instanceof Error ? (error.stack ?? message) : message;
-  report(`a fault in the proxy itself (it goes on; the same one is not shown again): ${stack}`);
 }

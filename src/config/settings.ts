@@ -246,7 +246,10 @@ export const settingKeys = {
     doc: "Who may read /metrics and /status without the key: nobody, programs on this machine, everybody.",
     reloads,
   }),
-  threads: key("M", threads, { default: "1", doc: "Worker processes; auto = cores.", later }),
+  threads: key("M", threads, {
+    default: "1",
+    doc: "Worker processes; auto = cores. With 1 one process does everything.",
+  }),
   daemon: key("M", flag, { default: "false", doc: "Run in the background.", later }),
   pid_file: key("M", fileName, { default: "none in the foreground", doc: "Where the process id is written.", later }),
   runuser: key("M", text, { default: "", doc: "User to become when started as root.", later }),
@@ -361,7 +364,19 @@ export const settingsShape = z
   .refine((s) => s.http3 !== true || (s.threads ?? 1) === 1, {
     error: "http3 needs threads: 1",
     path: ["http3"],
+  })
+  .refine((s) => (s.threads ?? 1) === 1 || !isSocket(s.proxy_address_http), {
+    error: "a unix socket needs threads: 1, workers cannot share one",
+    path: ["proxy_address_http"],
+  })
+  .refine((s) => (s.threads ?? 1) === 1 || !isSocket(s.file_server_address), {
+    error: "a unix socket needs threads: 1, workers cannot share one",
+    path: ["file_server_address"],
   });
+
+function isSocket(address: object | undefined): boolean {
+  return address !== undefined && "unix" in address;
+}
 
 /** main.yaml as checked; {@link settle} adds the defaults. */
 export type WrittenSettings = z.output<typeof settingsShape>;

@@ -30,6 +30,8 @@ export const logRetryMs = 1_000;
 export const logLookMs = 1_000;
 /** At exit the log may wait so long for a slow pipe. */
 export const logExitWaitMs = 250;
+/** A secret, key or CA file that a value names: the authorities of a whole system take a quarter of it. */
+export const namedFileBytesMax = MIB;
 /** YAML files larger than this are refused: 5,000 hosts take about 1 MiB. */
 export const configBytesMax = 8 * MIB;
 /** Aliases (`*name`) one YAML file may expand, nested ones counted each time: stops the billion-laughs document. */
@@ -329,6 +331,8 @@ export const drainHeadMs = 1_000;
 /** A URL and field lines that `explain` is asked about: what a request of that size could hold. */
 export const explainUrlCharsMax = 64 * KIB;
 export const explainFieldsMax = 1_000;
+/** Such a question as the JSON body of `POST /explain`. */
+export const explainBodyBytesMax = 256 * KIB;
 /** The verb `explain` asks the members of one route whether they are up, and waits so long for their answers. */
 export const explainChecksWaitMs = 6_000;
 /** Characters of a target in the `aralez explain …` that ends a log line; a longer one is cut. */
@@ -473,3 +477,31 @@ export const http2QueueShareBytes = MIB;
 export const http2UpstreamFrameBytes = 64 * KIB;
 /** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
 export const http2UpstreamHeaderMs = 10_000;
+/** A lock of shared memory is asked for so often, about 20 µs, before its holder seems to be without a core; … */
+export const lockSpins = 1_000;
+/** … then once a millisecond, and taken over after so many: its holder was killed or stopped. Ten times a long wait for a core. */
+export const lockNapsMax = 250;
+/** Turns of pools that workers share, 16 bytes each; a pool beyond goes round in each worker by itself. */
+export const sharedTurnsMax = 65_536;
+/** Workers: each gives a sign of life so often, … */
+export const workerBeatMs = 500;
+/** … and tells what it has counted at every so many: that much is lost when it is killed. */
+export const workerTallyBeats = 4;
+/** A worker silent for so many looks of the supervisor, one at every beat, hangs and is killed: its clients have waited 10 s. */
+export const workerSilentBeatsMax = 20;
+/** A worker must serve by then; from source on a busy machine it takes a second. */
+export const workerStartWaitMs = 30_000;
+/** Rules must be compiled by all workers by then, or none takes them: 8 MiB of hosts take a few seconds. */
+export const workerPrepareWaitMs = 20_000;
+/** /metrics and /status wait so long for the figures of a worker; what comes later is in the next ones. */
+export const workerFiguresWaitMs = 1_000;
+/** `explain` waits so long for a worker, which may have to ask a key server. */
+export const workerExplainWaitMs = 6_000;
+/** A worker that has said its last word waits so long for the channel to be closed. */
+export const workerFarewellMs = 2_000;
+/** A worker that lived shorter than this has died soon: the second time it is not started again at once … */
+export const workerSettledMs = 10_000;
+/** … but after this, doubled each time … */
+export const workerAgainMs = 250;
+/** … up to this. */
+export const workerAgainMsMax = 30_000;

@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { settle, type Settings, type WrittenSettings } from "../../src/config/settings.ts";
-import { start, type Running } from "../../src/control/control.ts";
+import type { Running } from "../../src/control/control.ts";
+import { start } from "../../src/process/start.ts";
 import { startTlsTunnel } from "./tls-tunnel.ts";
 
 export interface TestProxy extends AsyncDisposable {
@@ -34,6 +35,11 @@ const [listener_engine, upstream_engine] = (process.env.ARALEZ_ENGINES ?? "auto/
 ];
 const engines = { listener_engine, upstream_engine };
 
+/** `ARALEZ_WORKERS=2`: the proxies of all tests that do not say how many serve with so many workers. */
+const threads = Number(process.env.ARALEZ_WORKERS ?? 1);
+/** For tests about what each process has for itself: bounds on connections, the connections and sessions it keeps. */
+export const oneProcess = { threads: 1 } as const;
+
 /** `ARALEZ_TLS=1`: the tests speak to the TLS port, through a tunnel that does the TLS for them. */
 export const overTls = process.env.ARALEZ_TLS === "1";
 
@@ -51,6 +57,7 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
       hc_interval: 1,
       log_level: "debug",
       ...engines,
+      threads,
       ...(overTls && { proxy_address_tls: { hostname: "127.0.0.1", port: 0 }, proxy_configs: folder }),
       log_file: { path: logFile, sizeMiB: 0, keep: 1, compress: false },
       ...settings,

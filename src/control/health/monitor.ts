@@ -45,8 +45,8 @@ export interface MonitorOptions {
 export interface Snapshot {
   /** of the targets that have had a verdict */
   readonly facts: readonly Fact[];
-  /** by endpoint name */
-  readonly wires: ReadonlyMap<string, Wire>;
+  /** what was told of an endpoint, by its name; undefined = it could not be found out */
+  readonly wires: ReadonlyMap<string, Wire | undefined>;
 }
 
 /** What the targets of one endpoint share. */
@@ -127,8 +127,8 @@ export class HealthMonitor {
     for (const { target, streak, cause } of this.#watches.values()) {
       if (streak.up !== undefined) facts.push({ key: target.key, up: streak.up, cause });
     }
-    const wires = new Map<string, Wire>();
-    for (const { name, known } of this.#sites.values()) if (known) wires.set(name, known);
+    const wires = new Map<string, Wire | undefined>();
+    for (const { name, known, told } of this.#sites.values()) if (told) wires.set(name, known);
     return { facts, wires };
   }
 

@@ -89,7 +89,7 @@ export function listenBun(options: ListenerOptions, tls?: BunTls): BunListener {
           port: address.port,
           // BUN(1.4.4): `development: false` alone switches SO_REUSEPORT on; remove when it does not. With TLS the next
           // set of certificates needs a second listener on the port.
-          reusePort: tls !== undefined,
+          reusePort: tls !== undefined || options.sharesPort === true,
           ...(tls && { tls: [...tls.entries], http2: tls.http2, http3: tls.http3 }),
           idleTimeout: idleTimeout(options),
           ...handlers,

@@ -16,6 +16,8 @@ export interface ClientTimeouts {
 
 export interface ListenerOptions {
   readonly address: ListenAddress;
+  /** other processes of ours listen on the same port (SO_REUSEPORT); whoever starts them sees to it that nobody else does */
+  readonly sharesPort?: boolean | undefined;
   /** asked anew for each request: SIGHUP may change them */
   timeouts(): ClientTimeouts;
   /** answers through {@link Exchange.reply} */

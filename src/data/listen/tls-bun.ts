@@ -113,7 +113,7 @@ class BunTlsListener implements TlsListener {
     const old = this.#current;
     const { address } = this.options;
     if ("unix" in address) return;
-    const steering = steerNewConnections(old.port);
+    const steering = steerNewConnections(old.port, this.options.sharesPort);
     // Where this throws, by a certificate or for want of files, the old one stays as it is.
     this.#current = listenBun({ ...this.options, address: { hostname: address.hostname, port: old.port } }, tls);
     try {
@@ -146,7 +146,7 @@ function bunTls(index: CertificateIndex, { grade, http2, http3 }: BunTlsOptions)
 }
 
 /** With SO_REUSEPORT a second copy of the proxy would start silently, and take half of the connections. */
-function refuseSecondCopy({ address }: BunTlsOptions): void {
-  if ("unix" in address || address.port === 0) return;
+function refuseSecondCopy({ address, sharesPort }: BunTlsOptions): void {
+  if (sharesPort || "unix" in address || address.port === 0) return;
   Bun.listen({ ...address, exclusive: true, socket: { data() {} } }).stop(true);
 }

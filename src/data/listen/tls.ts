@@ -114,6 +114,7 @@ export class SocketTlsListener implements TlsListener {
     this.#listener = listenHooked<TlsData>({
       hostname,
       port,
+      sharesPort: options.sharesPort,
       tls: {
         ...contextOptions(this.#index.default, options.grade, policy),
         minVersion,

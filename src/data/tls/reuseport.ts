@@ -6,12 +6,16 @@ import { dlopen, ptr } from "bun:ffi";
 import { readdirSync, readlinkSync } from "node:fs";
 
 const SOL_SOCKET = 1;
+const SO_ATTACH_FILTER = 26;
 const SO_ACCEPTCONN = 30;
 const SO_ATTACH_REUSEPORT_CBPF = 51;
 const SO_DETACH_REUSEPORT_BPF = 68;
 const AF_INET6 = 10;
-/** classic BPF: return a constant */
+/** classic BPF: return a constant; load a byte; mask it; jump if it equals */
 const BPF_RET_K = 0x06;
+const BPF_LD_B_ABS = 0x30;
+const BPF_AND_K = 0x54;
+const BPF_JEQ_K = 0x15;
 
 export interface Steering {
   /** All new connections go to the listener that was opened last. */
@@ -41,9 +45,11 @@ function openLibc(): ReturnType<typeof open> | undefined {
 
 /**
  * @param port of this process's own listeners
+ * @param shared other processes listen on it too: whose sockets come in between is not known here, so the old ones turn
+ *   beginnings of connections away instead, and their clients come again to another socket after a second
  * @returns undefined where the system does not offer it: then a change of listeners may reset a few connections
  */
-export function steerNewConnections(port: number): Steering | undefined {
+export function steerNewConnections(port: number, shared = false): Steering | undefined {
   if (process.platform !== "linux") return undefined;
   symbols ??= openLibc();
   if (!symbols) return undefined;
@@ -52,6 +58,7 @@ export function steerNewConnections(port: number): Steering | undefined {
   let attached: number | undefined;
   return {
     toNewest() {
+      if (shared) return before.forEach(dropBeginnings);
       // Sockets stand in the order of their listen(); the newest is the last.
       const [newest] = listeningSockets(port).filter((fd) => !before.includes(fd));
       if (newest === undefined || !attach(newest, before.length)) return;
@@ -66,13 +73,35 @@ export function steerNewConnections(port: number): Steering | undefined {
 
 /** A program of one instruction, `return index`: the socket to take. */
 function attach(fd: number, index: number): boolean {
-  const instruction = Buffer.alloc(8);
-  instruction.writeUInt16LE(BPF_RET_K, 0);
-  instruction.writeUInt32LE(index, 4);
+  return run(fd, SO_ATTACH_REUSEPORT_CBPF, [[BPF_RET_K, 0, 0, index]]);
+}
+
+/** A SYN without ACK is dropped and sent again by the client; what has begun before goes on (RFC 9293 3.1: flags at byte 13). */
+function dropBeginnings(fd: number): void {
+  run(fd, SO_ATTACH_FILTER, [
+    [BPF_LD_B_ABS, 0, 0, 13],
+    [BPF_AND_K, 0, 0, 0x12],
+    [BPF_JEQ_K, 0, 1, 0x02],
+    [BPF_RET_K, 0, 0, 0],
+    [BPF_RET_K, 0, 0, 0xffff_ffff],
+  ]);
+}
+
+/** code, jump if true, jump if false, operand */
+type Instruction = readonly [number, number, number, number];
+
+function run(fd: number, option: number, instructions: readonly Instruction[]): boolean {
+  const code = Buffer.alloc(8 * instructions.length);
+  instructions.forEach(([operation, jumpTrue, jumpFalse, operand], i) => {
+    code.writeUInt16LE(operation, 8 * i);
+    code.writeUInt8(jumpTrue, 8 * i + 2);
+    code.writeUInt8(jumpFalse, 8 * i + 3);
+    code.writeUInt32LE(operand, 8 * i + 4);
+  });
   const program = Buffer.alloc(16);
-  program.writeUInt16LE(1, 0);
-  program.writeBigUInt64LE(BigInt(ptr(instruction)), 8);
-  return symbols!.setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, ptr(program), 16) === 0;
+  program.writeUInt16LE(instructions.length, 0);
+  program.writeBigUInt64LE(BigInt(ptr(code)), 8);
+  return symbols!.setsockopt(fd, SOL_SOCKET, option, ptr(program), 16) === 0;
 }
 
 /** Descriptors of this process that listen on a TCP port. */

@@ -1,5 +1,4 @@
 /** How `authorization` is written, method by method. */
-import { readFileSync } from "node:fs";
 import { z } from "zod";
 import {
   expecting,
@@ -7,6 +6,7 @@ import {
   key,
   oneOf,
   pemFile,
+  readNamed,
   readSecret,
   resolveFile,
   scalar,
@@ -113,7 +113,7 @@ const publicKey = scalar("a PEM file, or PEM text", { type: "string" }, (v): str
 function readKeyFile(name: string): string {
   const path = resolveFile(name);
   try {
-    return readFileSync(path, "utf8");
+    return readNamed(path);
   } catch (error) {
     throw new Error(`cannot read "${name}": ${(error as NodeJS.ErrnoException).code ?? "error"} (looked for ${path})`);
   }
