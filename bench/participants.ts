@@ -19,7 +19,7 @@ export function participants(scenario: Scenario, { contenders: chosen }: Choice)
   if (chosen) return chosen.filter(knows);
   if (scenario.only) return scenario.only;
   if (!scenario.user) return [...usual, ...(scenario.also ?? [])];
-  return Object.keys(userContenders);
+  return Object.keys(userContenders).filter((name) => name !== "aralez-bun");
 }
 
 /** @returns what it lacks, or undefined */
