@@ -527,6 +527,8 @@ export const workerPrepareWaitMs = 20_000;
 export const workerFiguresWaitMs = 1_000;
 /** `explain` waits so long for a worker, which may have to ask a key server. */
 export const workerExplainWaitMs = 6_000;
+/** After the deadline of a drain workers cut what is open and write their last lines; one that is not gone by then is killed. */
+export const workerDrainSlackMs = 10_000;
 /** A worker that has said its last word waits so long for the channel to be closed. */
 export const workerFarewellMs = 2_000;
 /** A worker that lived shorter than this has died soon: the second time it is not started again at once … */

@@ -14,7 +14,7 @@ import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import type { Wire } from "../data/upstream/endpoint.ts";
 import type { Fact } from "../data/upstream/ledger.ts";
 import { AddressSet } from "../lib/address.ts";
-import { workerExplainWaitMs, workerFarewellMs, workerFiguresWaitMs, workerPrepareWaitMs } from "../lib/limits.ts";
+import { workerDrainSlackMs, workerExplainWaitMs, workerFiguresWaitMs, workerPrepareWaitMs } from "../lib/limits.ts";
 import { reservePorts } from "./ports.ts";
 import type { Order, Report, WiredEdition, WiredListener } from "./wire.ts";
 import { WorkerPlace } from "./worker-place.ts";
@@ -177,7 +177,7 @@ export class WorkerFleet implements Fleet {
   async drain(deadlineMs: number, left?: () => void): Promise<void> {
     if (left) void this.#allLeft().then(left);
     this.#tell({ kind: "drain", deadlineMs, succeeded: left !== undefined });
-    const timer = setTimeout(() => this.#kill(), deadlineMs + workerFarewellMs);
+    const timer = setTimeout(() => this.#kill(), deadlineMs + workerDrainSlackMs);
     const leaving = Promise.all(this.#places.map((place) => place.leave()));
     for (const place of this.#places) if (!place.begun) place.kill();
     await leaving;

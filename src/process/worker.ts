@@ -13,12 +13,16 @@ import { Tallies } from "../data/observe/tally.ts";
 import type { Compiled } from "../data/routing/compile.ts";
 import type { Rules } from "../data/routing/rules.ts";
 import { SharedState } from "../data/shared-state.ts";
+import { libc } from "../lib/libc.ts";
 import { workerBeatMs, workerFarewellMs, workerTallyBeats } from "../lib/limits.ts";
 import { reportFaultsTo, surviveFaults } from "./faults.ts";
 import { sharedDescriptor, type Begin, type Figures, type Order, type Report, type WiredEdition } from "./wire.ts";
 
 /** Signals that reach a whole group of processes (a terminal, systemd) are the supervisor's to understand. */
 const ignored = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
+
+const PR_SET_PDEATHSIG = 1;
+const SIGKILL = 9;
 
 /**
  * Serves until the supervisor says otherwise, or is gone.
@@ -27,6 +31,8 @@ const ignored = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"]
  */
 export function runWorker(number: number): Promise<number> {
   for (const signal of ignored) process.on(signal, () => {});
+  // One that hangs does not hear that the channel is closed. What it logged in the last 50 ms is lost by this.
+  libc()?.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   surviveFaults();
   return new Promise((resolve) => {
     let worker: Promise<Worker> | undefined;
