@@ -70,5 +70,11 @@ async function renew() {
   }
 }
 
+let settled = false;
+// Also when a client waits for an event that never comes, or something throws: the counts are what is asked for.
+process.on("exit", () => {
+  if (!settled) failures["never settled"] = 1;
+  console.log(JSON.stringify({ answered, sessions, failures }));
+});
 await Promise.all([...Array.from({ length: Number(kept) }, keep), ...Array.from({ length: Number(fresh) }, renew)]);
-console.log(JSON.stringify({ answered, sessions, failures }));
+settled = true;
