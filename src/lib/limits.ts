@@ -493,6 +493,8 @@ export const upgradeQuitWaitMs = 10_000;
 export const upgradeReadyWaitMs = 120_000;
 /** What a predecessor or a successor has to do at once (answer, close its ports, write its pid file) must be done by then. */
 export const upgradeAnswerWaitMs = 10_000;
+/** A predecessor that is to leave empties its queues, which is bounded below, and tells its clients; then it must have left. */
+export const upgradeGoneWaitMs = 30_000;
 /** Connections that began with the predecessor end with it: so long after the last of them could have begun, … */
 export const handOverOverlapMs = 250;
 /** … then its queues are looked at so often … */

@@ -76,8 +76,8 @@ export class Service {
     for (const remark of this.remarks) tell("info", remark);
     if (this.predecessor) {
       const shares = running.shares();
-      await this.predecessor.succeed(shares);
-      running.steer(toAll(shares.map(({ port }) => port)));
+      if (await this.predecessor.succeed(shares)) running.steer(toAll(shares.map(({ port }) => port)));
+      else tell("warn", `process ${this.predecessor.pid} does not leave: all new connections come here all the same`);
       await running.inherit();
       try {
         this.#takePidFile();

@@ -31,13 +31,15 @@ const setups = long
 
 /** Answers, echoes, and sends a number every few milliseconds for as long as somebody reads. */
 function startOrigin() {
-  return Bun.serve({
+  const state = { requests: 0 };
+  const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
     reusePort: false,
     idleTimeout: 0,
     fetch(request, server) {
       const { pathname } = new URL(request.url);
+      state.requests++;
       if (pathname === "/ws") return server.upgrade(request) ? undefined : new Response("no", { status: 400 });
       if (pathname !== "/download") return new Response("ok");
       let timer: Timer | undefined;
@@ -50,6 +52,7 @@ function startOrigin() {
     },
     websocket: { message: (socket, text) => void socket.send(text) },
   });
+  return { state, port: server.port, [Symbol.dispose]: () => void server.stop(true) };
 }
 
 /** Counts what comes back of what it sends, one after the other. */
@@ -158,43 +161,46 @@ for (const [engine, threads] of setups) {
         `${JSON.stringify(outcome)}, WebSocket ${socket.state.echoes} echoes, download ${download.state.numbers} lines`,
     );
     for (const { answered } of Object.values(outcome)) expect(answered).toBeGreaterThan(50);
-    expect(outcome.plain.failures).toEqual({});
-    if (engine === "socket") expect([outcome.secure.failures, outcome.multiplexed.failures]).toEqual([{}, {}]);
+    // Bun.serve does not tell its idle connections: one that was not used for a second may be met by its end, and its client
+    // may repeat what it has sent (RFC 9112 9.3.1).
+    const lost = Object.values(outcome).flatMap(({ failures }) => Object.keys(failures));
+    expect(lost.filter((cause) => engine === "socket" || cause !== "reused ECONNRESET")).toEqual([]);
     expect(service.first.err).toBe("");
     expect(service.log()).not.toMatch(/ ERROR /);
-    if (threads > 1) await killWorkers(service, tlsPort);
+    if (threads > 1) await killWorkers(service, tlsPort, () => origin.state.requests);
   }, 600_000);
 }
 
 /** Only what was under way on a killed worker fails, at most one request of each client. */
-async function killWorkers(service: ServiceProcess, tlsPort: number): Promise<void> {
-  const clients = 6 + 4 + 3 + 3;
+async function killWorkers(service: ServiceProcess, tlsPort: number, served: () => number): Promise<void> {
+  // On HTTP/2 a session fails, and with it its streams, which are counted twice by their client.
+  const clients = 6 + 4 + 3 + 3 + 2 * (1 + 4) + (1 + 1);
   await using plain = startLoad("http", service.port, "a.test", 6, 4);
   await using secure = startLoad("https", tlsPort, "a.test", 3, 3);
+  await using multiplexed = startLoad("http2", tlsPort, "a.test", 1, 4, 1);
   const supervisor = service.pid();
   for (let i = 1; i <= wanted.kills; i++) {
+    const already = served();
+    await until(() => served() > already + 300, "requests", 60);
     const before = childrenOf(supervisor);
     process.kill(before[i % before.length]!, "SIGKILL");
     await until(() => {
       const now = childrenOf(supervisor);
       return now.length === before.length && now.some((pid) => !before.includes(pid));
     }, `worker ${i} to be replaced`);
-    await until(
-      async () =>
-        (
-          (await (await fetch(`http://127.0.0.1:${service.adminPort}/status?all`)).text()).match(
-            /"state":\s*"serving"/g,
-          ) ?? []
-        ).length === before.length,
-      "all workers to serve",
-    );
+    await until(async () => {
+      const answer = await fetch(`http://127.0.0.1:${service.adminPort}/status`);
+      const { workers } = (await answer.json()) as { workers: { state: string }[] };
+      return workers.length === before.length && workers.every(({ state }) => state === "serving");
+    }, "all workers to serve");
   }
-  const [one, two] = [await plain.end(), await secure.end()];
-  console.log(`${wanted.kills} workers killed: ${JSON.stringify({ plain: one, secure: two })}`);
-  const failed = [one, two].flatMap(({ failures }) => Object.values(failures)).reduce((sum, count) => sum + count, 0);
+  const outcome = { plain: await plain.end(), secure: await secure.end(), multiplexed: await multiplexed.end() };
+  console.log(`${wanted.kills} workers killed: ${JSON.stringify(outcome)}`);
+  const all = Object.values(outcome);
+  const failed = all.flatMap(({ failures }) => Object.values(failures)).reduce((sum, count) => sum + count, 0);
   expect(failed).toBeLessThanOrEqual(wanted.kills * clients);
-  const causes = [one, two].flatMap(({ failures }) => Object.keys(failures));
-  for (const cause of causes) expect(cause).toMatch(/ECONNRESET|EPIPE|aborted|socket hang up/);
+  for (const cause of all.flatMap(({ failures }) => Object.keys(failures)))
+    expect(cause).toMatch(/ECONNRESET|ECONNREFUSED|EPIPE|aborted|socket hang up|session|stream|status 0/);
 }
 
 function put(folder: string, { cert, key }: Pem): void {

@@ -1,5 +1,5 @@
 /** The successor: takes over from a running process of the same configuration, or finds none. */
-import { upgradeAnswerWaitMs } from "../../lib/limits.ts";
+import { upgradeAnswerWaitMs, upgradeGoneWaitMs } from "../../lib/limits.ts";
 import type { PortShare } from "../../data/listen/hand-over.ts";
 import type { Manager } from "../systemd.ts";
 import { callChannel, type Channel } from "./channel.ts";
@@ -34,13 +34,15 @@ export class Predecessor {
   /**
    * This process serves: waits until the other one accepts nothing more and has let go of what cannot be shared.
    * @param ports of this process's own listeners
+   * @returns false when the other one does not come to an end: it is better left alone, and may still listen
    */
-  async succeed(ports: readonly PortShare[]): Promise<void> {
+  async succeed(ports: readonly PortShare[]): Promise<boolean> {
     this.channel.send({ kind: "ready", ports });
     // Its end, however it comes about, is as good as its word.
     for (;;) {
-      const message = await this.channel.next();
-      if (message === undefined || message.kind === "gone") break;
+      const message = await this.channel.next(upgradeGoneWaitMs);
+      if (message?.kind === "gone" || this.channel.closed) return true;
+      if (message === undefined) return false;
     }
   }
 
