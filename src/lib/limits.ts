@@ -477,6 +477,8 @@ export const http2QueueShareBytes = MIB;
 export const http2UpstreamFrameBytes = 64 * KIB;
 /** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
 export const http2UpstreamHeaderMs = 10_000;
+/** The files of all processes, perhaps a million, are gone through for so long to name who has a port; 50 ms are usual. */
+export const portOwnerLookMs = 5_000;
 /** What a daemon that does not start may say to its caller: a page of problems. */
 export const daemonReportBytesMax = 64 * KIB;
 /** A daemon must serve by then (`daemon_ready_timeout_seconds`, Pingora's figure). */

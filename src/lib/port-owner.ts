@@ -1,5 +1,6 @@
 /** Who listens on a port of this machine, as /proc tells it: for the message that the port is taken. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { portOwnerLookMs } from "./limits.ts";
 
 export interface PortOwner {
   readonly pid: number;
@@ -12,13 +13,16 @@ const listening = "0A";
 
 /**
  * @param hostname the address wanted; what listens on all addresses is in its way too
- * @returns "unknown" when there is a socket, but its process is another user's and hidden from us; undefined when there is none
+ * @returns "unknown" when there is a socket, but its process is hidden from us, or was not found in a moment; undefined when
+ * there is none
  */
 export function portOwner(hostname: string, port: number): PortOwner | "unknown" | undefined {
   const inodes = new Set(["tcp", "tcp6"].flatMap((table) => inodesIn(table, hostname, port)));
   if (inodes.size === 0) return undefined;
+  const untilMs = performance.now() + portOwnerLookMs;
   for (const entry of entriesOf("/proc")) {
     if (!/^[0-9]+$/.test(entry)) continue;
+    if (performance.now() > untilMs) break;
     for (const fd of entriesOf(`/proc/${entry}/fd`)) {
       const inode = /^socket:\[([0-9]+)\]$/.exec(linkOf(`/proc/${entry}/fd/${fd}`))?.[1];
       if (inode !== undefined && inodes.has(inode)) return { pid: Number(entry), command: commandOf(entry) };

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { cannotListen, refuseSecondCopy } from "../../src/lib/cannot-listen.ts";
 import { portOwner } from "../../src/lib/port-owner.ts";
 import { freePort, program, run, temporaryFolder } from "../cli/program.ts";
+import { noNameSpace } from "../support/name-space.ts";
 import { startService } from "../support/service.ts";
 
 setDefaultTimeout(60_000);
@@ -65,8 +66,8 @@ describe("a port below 1024", () => {
   });
 
   test("the program says so as an ordinary user", async () => {
-    if (process.getuid?.() !== 0 || !Bun.which("setpriv") || !Bun.which("unshare"))
-      return console.log("not run: it takes root, setpriv and unshare to become an ordinary user of another network");
+    const why = noNameSpace();
+    if (why !== undefined) return console.log(`not run: ${why}`);
     using folder = temporaryFolder();
     writeFileSync(join(folder.path, "main.yaml"), "proxy_address_http: 0.0.0.0:80\n");
     writeFileSync(join(folder.path, "upstreams.yaml"), rules);

@@ -18,7 +18,7 @@ import { findAccount } from "../../src/process/accounts.ts";
 import { capabilitiesOf } from "../../src/process/capabilities.ts";
 import { accountWanted } from "../../src/process/privileges.ts";
 import { program, run, temporaryFolder } from "../cli/program.ts";
-import { NameSpace, noNameSpace } from "../support/name-space.ts";
+import { NameSpace, noNameSpace, noOtherUser } from "../support/name-space.ts";
 import { until } from "../support/proxy.ts";
 import { childrenOf, isAlive } from "../support/service.ts";
 import { selfSigned, type Pem } from "../support/tls.ts";
@@ -67,7 +67,8 @@ describe("users and groups", () => {
 });
 
 test("an ordinary user cannot become another one: an error, not a proxy that runs as the wrong one", async () => {
-  if (!isRoot || !Bun.which("setpriv")) return console.log("not run: it takes root and setpriv");
+  const why = noOtherUser();
+  if (why !== undefined) return console.log(`not run: ${why}`);
   using folder = openFolder();
   const main = (runuser: string, rungroup: string) =>
     writeFileSync(

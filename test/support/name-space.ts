@@ -2,9 +2,19 @@
 import { program } from "../cli/program.ts";
 import { until } from "./proxy.ts";
 
+/** @returns why the program cannot be run as another user here, or undefined */
+export function noOtherUser(): string | undefined {
+  if (process.getuid?.() !== 0) return "it takes root";
+  if (!Bun.which("setpriv")) return "setpriv not installed";
+  const nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+  const hidden = program.find((word) => Bun.spawnSync([...nobody, "test", "-r", word]).exitCode !== 0);
+  return hidden === undefined ? undefined : `other users may not read ${hidden}`;
+}
+
 /** @returns why there can be none here, or undefined */
 export function noNameSpace(): string | undefined {
-  if (process.getuid?.() !== 0) return "it takes root";
+  const why = noOtherUser();
+  if (why !== undefined) return why;
   const missing = ["unshare", "nsenter", "ip", "curl", "openssl"].filter((name) => !Bun.which(name));
   if (missing.length > 0) return `${missing.join(", ")} not installed`;
   return Bun.spawnSync(["unshare", "-n", "true"]).exitCode === 0

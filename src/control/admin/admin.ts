@@ -66,6 +66,7 @@ class Door {
   #closed = false;
   #told = "";
   #inherits: boolean;
+  #taken = false;
 
   constructor(
     readonly name: string,
@@ -138,10 +139,15 @@ class Door {
       if (this.#closed) return await opened.close();
       if (this.#told !== "") log("info", "admin", `${this.key}: listening on ${opened.url}`);
       this.#told = "";
+      this.#taken = false;
     } catch (error) {
+      const isTaken = (error as NodeJS.ErrnoException).code === "EADDRINUSE";
+      // Who has it is found by going through all processes: not at every try.
+      if (isTaken && (this.#inherits || this.#taken)) return;
       const what = cannotListen(this.address, error, "listen", this.key);
-      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw new Error(what);
-      if (!this.#inherits) this.#tell(`${what}; tried again every ${adminRetryMs / 1000} s, the proxy runs without it`);
+      if (!isTaken) throw new Error(what);
+      this.#taken = true;
+      this.#tell(`${what}; tried again every ${adminRetryMs / 1000} s, the proxy runs without it`);
     }
   }
 
