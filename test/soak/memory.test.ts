@@ -81,6 +81,11 @@ test(`${requests} requests and ${connects} connects need no more memory than hal
   expect(faults).toBe(0);
   expect((atEnd - atHalf) / 1024 / 1024).toBeLessThanOrEqual(growthMiBMax);
   // Idle upstream connections may stay; whatever a client left open may not.
-  await until(() => openFiles(proxy.pid) <= files[0]! + keptAlive + 10, "the descriptors of the clients to be closed");
+  // A busy machine has many answers under way at once, and so more idle connections afterwards: for upstream_keepalive_timeout.
+  await until(
+    () => openFiles(proxy.pid) <= files[0]! + keptAlive + 10,
+    "the descriptors of the clients to be closed",
+    100,
+  );
   expect(proxy.faults()).toBe("");
 });
