@@ -14,7 +14,7 @@ const keptAlive = 50;
 const atOnce = 50;
 const loadSeconds = long ? 10 : 1;
 
-setDefaultTimeout(long ? 3_000_000 : 120_000);
+setDefaultTimeout(long ? 3_000_000 : 240_000);
 
 /** Loads it with wrk until so many requests were answered. @returns how many; faults are counted */
 async function load(proxy: ProxyProcess, atLeast: number): Promise<{ done: number; faults: number }> {
