@@ -477,6 +477,36 @@ export const http2QueueShareBytes = MIB;
 export const http2UpstreamFrameBytes = 64 * KIB;
 /** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
 export const http2UpstreamHeaderMs = 10_000;
+/** The files of all processes, perhaps a million, are gone through for so long to name who has a port; 50 ms are usual. */
+export const portOwnerLookMs = 5_000;
+/** What a daemon that does not start may say to its caller: a page of problems. */
+export const daemonReportBytesMax = 64 * KIB;
+/** A daemon must serve by then (`daemon_ready_timeout_seconds`, Pingora's figure). */
+export const daemonReadyWaitMs = 600_000;
+/** An idle kept connection of a client has so long for a last request when the proxy drains: one may be on its way. */
+export const drainIdleMs = 1_000;
+/** … and on Bun.serve, which does not tell its connections, it is looked so often whether there are any. */
+export const drainLookMs = 50;
+/** A line between a process and its successor: a list of ports. */
+export const upgradeLineBytesMax = 64 * KIB;
+/** After SIGQUIT a process goes on accepting for so long while it waits for a successor (contract, 11.2). */
+export const upgradeQuitWaitMs = 10_000;
+/** A successor must serve by then: it reads all its files first, and certificates of thousands of hosts. */
+export const upgradeReadyWaitMs = 120_000;
+/** What a predecessor or a successor has to do at once (answer, close its ports, write its pid file) must be done by then. */
+export const upgradeAnswerWaitMs = 10_000;
+/** A predecessor that is to leave empties its queues, which is bounded below, and tells its clients; then it must have left. */
+export const upgradeGoneWaitMs = 30_000;
+/** Connections that began with the predecessor end with it: so long after the last of them could have begun, … */
+export const handOverOverlapMs = 250;
+/** … then its queues are looked at so often … */
+export const handOverLookMs = 20;
+/** … until they are empty, or this has passed: a client may wait in vain, the successor may not. */
+export const handOverQueueWaitMs = 5_000;
+/** A predecessor stays for so long at least: whoever sends it SIGQUIT after starting the successor must find it. */
+export const upgradeLingerMs = 2_000;
+/** A SIGQUIT that comes so soon after a take-over was meant for the predecessor: it looked the number up in the pid file. */
+export const upgradeQuitDeafMs = 10_000;
 /** A lock of shared memory is asked for so often, about 20 µs, before its holder seems to be without a core; … */
 export const lockSpins = 1_000;
 /** … then once a millisecond, and taken over after so many: its holder was killed or stopped. Ten times a long wait for a core. */
@@ -497,6 +527,8 @@ export const workerPrepareWaitMs = 20_000;
 export const workerFiguresWaitMs = 1_000;
 /** `explain` waits so long for a worker, which may have to ask a key server. */
 export const workerExplainWaitMs = 6_000;
+/** After the deadline of a drain workers cut what is open and write their last lines; one that is not gone by then is killed. */
+export const workerDrainSlackMs = 10_000;
 /** A worker that has said its last word waits so long for the channel to be closed. */
 export const workerFarewellMs = 2_000;
 /** A worker that lived shorter than this has died soon: the second time it is not started again at once … */
