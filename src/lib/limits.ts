@@ -473,3 +473,5 @@ export const http2QueueShareBytes = MIB;
 export const http2UpstreamFrameBytes = 64 * KIB;
 /** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
 export const http2UpstreamHeaderMs = 10_000;
+/** While no more connections may be opened, it is looked so often whether one has room: a place is soon free, or not at all. */
+export const http2RoomLookMs = 20;
