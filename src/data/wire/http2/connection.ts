@@ -440,7 +440,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     const stream = this.streams.get(id);
     this.#dataStream = undefined;
     if (!stream) {
-      if (!this.#resets.has(id)) return this.fail(h2.STREAM_CLOSED, "DATA on a closed stream");
+      if (!this.#resets.has(id) && id <= this.#goawayId) return this.fail(h2.STREAM_CLOSED, "DATA on a closed stream");
       this.#charge(idlePrice);
       return;
     }
@@ -814,7 +814,8 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     this.goingAway = true;
     this.#endMs = performance.now();
     this.#reader.stop();
-    this.#sendGoaway(this.#server ? this.#lastPeerId : 0, code, why);
+    // Never above what was said before (RFC 9113 6.8): the client has asked for those elsewhere.
+    this.#sendGoaway(this.#server ? Math.min(this.#lastPeerId, this.#goawayId) : 0, code, why);
     this.#dropStreams(code, why);
     this.owner.leaving();
     // Whoever is the cause of it may never read it.
