@@ -466,9 +466,11 @@ export const http2PingAfterMs = 30_000;
 /** … and is dead without one after this time. */
 export const http2PingWaitMs = 15_000;
 /** HTTP/2: bytes that wait in streams, one way or the other, over all connections; above it one with more than … */
-export const http2QueuesBytesMax = 96 * MIB;
+export const http2QueuesBytesMax = 64 * MIB;
 /** … this share is closed (ENHANCE_YOUR_CALM). */
 export const http2QueueShareBytes = MIB;
+/** … and an upstream's stream that holds more than this: its connection is shared with clients that do read. */
+export const http2StreamShareBytes = 64 * KIB;
 /** HTTP/2: frames that an upstream may send: fewer and larger than a client's, they are passed on as they come. */
 export const http2UpstreamFrameBytes = 64 * KIB;
 /** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
