@@ -233,7 +233,7 @@ export const acmeNonceTriesMax = 10;
 export const acmeNoncesMax = 16;
 /** An order waits so long for its validation and its certificate, all polls together. */
 export const acmeOrderWaitMs = 180_000;
-/** Polls come at this distance, growing to the second; where the server says another one, within these bounds. */
+/** Polls come at this distance, growing to the second, where the server says nothing; never closer than the first. */
 export const acmePollMs = 500;
 export const acmePollMsMax = 15_000;
 /** A token is in place for so long before the server hears of it: a replica may be asked for it. */
@@ -254,6 +254,12 @@ export const acmeBackOffMs = [60_000, 300_000, 900_000, 3_600_000, 14_400_000, 4
 export const acmeRateLimitedMs = 3_600_000;
 /** After a rate limit all other orders pause for so long: the limit may be the account's. */
 export const acmeRateLimitPauseMs = 300_000;
+/** A directory is read again after this time: authorities change addresses and offer new things. */
+export const acmeDirectoryMs = 24 * 3_600_000;
+/** However late a server suggests a renewal, so long before the end (a tenth of a short term) it is begun. */
+export const acmeLatestMs = 3 * 24 * 3_600_000;
+/** Clocks of replicas on one state folder may differ by this; more means that one has been set back. */
+export const acmeClockSlackMs = 300_000;
 /** What a server says in Retry-After counts up to this. */
 export const acmeRetryAfterMsMax = 7 * 24 * 3_600_000;
 /** Renewals of the same day are spread over at most this time. */
