@@ -370,6 +370,8 @@ export const discoveryRetryMostMs = 15_000;
 export const discoveryToldMs = 300_000;
 /** One answer of a source: 5,000 instances in Consul take about 8 MiB. */
 export const discoveryAnswerBytesMax = 32 * MIB;
+/** … and all that are being read at once. */
+export const discoveryReadingBytesMax = 96 * MIB;
 /** Characters of a source's own error text shown as a cause. */
 export const discoveryErrorCharsMax = 200;
 /** Idle connections kept to one source. */
