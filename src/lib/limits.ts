@@ -475,7 +475,7 @@ export const http2PingAfterMs = 30_000;
 export const http2PingWaitMs = 15_000;
 /** HTTP/2: bytes that wait in streams, one way or the other, over all connections; above it one with more than … */
 export const http2QueuesBytesMax = 64 * MIB;
-/** … this share is closed (ENHANCE_YOUR_CALM). */
+/** … this share is closed (ENHANCE_YOUR_CALM); above twice of it one with more than the next. */
 export const http2QueueShareBytes = MIB;
 /** … and an upstream's stream that holds more than this: its connection is shared with clients that do read. */
 export const http2StreamShareBytes = 64 * KIB;

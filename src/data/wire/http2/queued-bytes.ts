@@ -15,7 +15,10 @@ export class QueuedBytes {
   add(bytes: number): void {
     this.bytes += bytes;
     everywhere += bytes;
-    if (everywhere > http2QueuesBytesMax && this.bytes > http2QueueShareBytes) this.calm?.();
+    if (everywhere <= http2QueuesBytesMax || !this.calm) return;
+    // Very many connections could each stay below the share.
+    const share = everywhere > 2 * http2QueuesBytesMax ? http2StreamShareBytes : http2QueueShareBytes;
+    if (this.bytes > share) this.calm();
   }
 
   remove(bytes: number): void {

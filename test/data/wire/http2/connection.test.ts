@@ -12,6 +12,7 @@ import {
   http2PingWaitMs,
   http2QueuesBytesMax,
   http2QueueShareBytes,
+  http2StreamShareBytes,
 } from "../../../../src/lib/limits.ts";
 import { frame, get, Http2Peer, settings, uint32 } from "../../../support/http2-peer.ts";
 
@@ -104,6 +105,21 @@ test("of too many bytes that wait everywhere, only who holds more than a share i
   small.add(1);
   expect(calmed).toEqual(["large"]);
   small.remove(http2QueueShareBytes + 1);
+});
+
+test("many connections that each stay below the share are told too, and a shared one's streams by their own bytes", () => {
+  const told: number[] = [];
+  const many = Array.from({ length: 200 }, (_, i) => new QueuedBytes(() => told.push(i)));
+  for (const queued of many) queued.add(http2QueueShareBytes - 1);
+  // Twice the bound is reached by about the 128th.
+  expect(told.length).toBeWithin(50, 100);
+  const shared = new QueuedBytes(undefined);
+  expect([shared.tooMany(1), shared.tooMany(http2StreamShareBytes + 1)]).toEqual([true, true]);
+  for (const queued of many) queued.remove(http2QueueShareBytes - 1);
+  shared.add(http2QueuesBytesMax + 1);
+  expect([shared.tooMany(1), shared.tooMany(http2StreamShareBytes + 1)]).toEqual([false, true]);
+  shared.remove(http2QueuesBytesMax + 1);
+  expect(shared.tooMany(http2StreamShareBytes + 1)).toBe(false);
 });
 
 describe("frames", () => {
