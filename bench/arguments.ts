@@ -2,14 +2,17 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { contenders, type ContenderName } from "./contenders/index.ts";
+import { everyContender, type Choice } from "./participants.ts";
 import { scenarios } from "./scenarios.ts";
 
-export interface Arguments {
+export interface Arguments extends Choice {
   readonly help: boolean;
   readonly showConfig: boolean;
   readonly scenarios: readonly string[];
-  readonly contenders: readonly ContenderName[] | undefined;
+  /** of the user's benchmark: each scenario is measured with each of these numbers */
+  readonly workers: readonly number[];
+  /** whether oha may make its load */
+  readonly oha: boolean;
   readonly seconds: number;
   readonly warmupSeconds: number;
   readonly rounds: number;
@@ -19,8 +22,8 @@ export interface Arguments {
   readonly json: string | undefined;
   /** file for the chart, or undefined */
   readonly chart: string | undefined;
-  /** file with earlier results: nothing is measured, they are only shown */
-  readonly from: string | undefined;
+  /** files with earlier results: nothing is measured, they are only shown */
+  readonly from: readonly string[] | undefined;
   readonly writeConfigs: boolean;
   /** measure the features inside this process, over so many exchanges each; 0 = not */
   readonly inProcess: number;
@@ -38,10 +41,13 @@ export const usage = `Usage: bun run bench [options]
   --rounds N             rounds of each contender, in turn (default: 3)
   --pace N               latencies also at N % of nginx's requests/s, where a scenario is fit for it (default: 60; 0 = off)
   --json FILE            also write all rounds and medians there
-  --chart FILE           also draw the CPU ratios there, as SVG
-  --from FILE            measure nothing: show the results of an earlier --json, for example with --chart
+  --chart FILE           also draw the CPU ratios there, as SVG; of user-* alone, requests/s
+  --from FILE[,FILE]     measure nothing: show the results of earlier --json, for example with --chart; --json joins them
   --tree DIR             the checkout to measure as "aralez" (default: this one)
   --baseline DIR         another checkout, as the contender "baseline"
+  --workers N[,N]        user-*: workers of each contender (default: 1)
+  --binary FILE          user-*: the program measured as "aralez" (default: what npm run build leaves in dist/)
+  --no-oha               user-*: wrk and h2load make the load, also where oha is installed
   --in-process N         measure no scenario: what each optional feature costs inside the process, without the kernel,
                          over N exchanges each (1000000 takes about three minutes)
   --show-config          print the generated configurations and exit
@@ -65,12 +71,16 @@ export function readArguments(args: readonly string[]): Arguments {
       "in-process": { type: "string", default: "0" },
       tree: { type: "string", default: join(import.meta.dir, "..") },
       baseline: { type: "string" },
+      workers: { type: "string", default: "1" },
+      binary: { type: "string" },
+      "no-oha": { type: "boolean", default: false },
       "show-config": { type: "boolean", default: false },
       "write-configs": { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
-  const chosen = names(values.contenders, "--contenders", contenders) as ContenderName[] | undefined;
+  const chosen = names(values.contenders, "--contenders", everyContender);
+  const tree = checkout(values.tree, "--tree");
   const baseline = values.baseline === undefined ? undefined : checkout(values.baseline, "--baseline");
   return {
     help: values.help,
@@ -83,11 +93,14 @@ export function readArguments(args: readonly string[]): Arguments {
     pace: whole(values.pace, "--pace", 0, 95),
     json: path(values.json),
     chart: path(values.chart),
-    from: path(values.from),
+    from: values.from?.split(",").map((file) => resolve(file)),
     writeConfigs: values["write-configs"],
     inProcess: whole(values["in-process"], "--in-process", 0, 99_999_999),
-    tree: checkout(values.tree, "--tree"),
+    tree,
     baseline,
+    workers: values.workers.split(",").map((text) => whole(text, "--workers", 1, 64)),
+    binary: path(values.binary) ?? join(tree, `dist/aralez-${machine()}-glibc`),
+    oha: !values["no-oha"],
   };
 }
 
@@ -105,6 +118,11 @@ function whole(text: string, flag: string, min: number, max: number): number {
   if (!/^[0-9]{1,8}$/.test(text) || Number(text) < min || Number(text) > max)
     throw new Error(`${flag}: expected a whole number from ${min} to ${max}, found "${text}"`);
   return Number(text);
+}
+
+/** As build.ts names it. */
+function machine(): string {
+  return process.arch === "x64" ? "x86_64" : "aarch64";
 }
 
 function path(file: string | undefined): string | undefined {

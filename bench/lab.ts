@@ -2,13 +2,17 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ask } from "./ask.ts";
 import { certificateFiles, makeCertificate } from "./certificate.ts";
-import type { Plan, TlsPlace } from "./contenders/contender.ts";
+import type { Contender, Plan, TlsPlace } from "./contenders/contender.ts";
 import { contenders, type ContenderName } from "./contenders/index.ts";
 import { ConnectionCount, planOrigin, writeOriginFiles } from "./origin.ts";
-import { cores, startOn, type Child } from "./processes.ts";
+import { cores, startOn, type Child, type Cores } from "./processes.ts";
 import { checkResumption } from "./resumption.ts";
 import type { Scenario } from "./scenarios.ts";
+import { cookieOf, host, prefix } from "./site.ts";
+import type { UserContenderName } from "./user/contenders.ts";
+import { UserSite } from "./user/lab.ts";
 import { checkWork } from "./work.ts";
 
 const readyWaitMs = 15_000;
@@ -18,30 +22,54 @@ export interface Trees {
   readonly baseline: string | undefined;
 }
 
+/** What runs. */
+export interface LabOptions extends Trees {
+  /** of each contender */
+  readonly workers: number;
+  /** Aralez as `npm run build` makes it */
+  readonly binary: string;
+}
+
 export interface Running {
-  readonly name: ContenderName;
+  readonly name: string;
   readonly pid: number;
   readonly port: number;
+  /** of a user's benchmark, where `port` is the one in clear */
+  readonly tlsPort: number;
+  /** header lines that its clients send beside the scenario's */
+  readonly clientLines: Readonly<Record<string, string>>;
   /** @throws Error with the end of its output when it has died */
   mustRun(): void;
 }
 
 export class Lab implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "aralez-bench-"));
-  readonly cores = cores();
+  readonly cores: Cores;
   readonly #children: Child[] = [];
   #originPort = 0;
   #echoPort = 0;
   #scenario: Scenario | undefined;
   #tls: Omit<TlsPlace, "plainPort"> | undefined;
   #connections: ConnectionCount | undefined;
+  #user: UserSite | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(readonly trees: Trees) {}
+  constructor(readonly options: LabOptions) {
+    this.cores = cores(options.workers);
+  }
 
   /** Starts what the scenario needs beside the contenders. */
   async startOrigin(scenario: Scenario): Promise<void> {
     this.#scenario = scenario;
+    if (scenario.user) {
+      this.#user = new UserSite({
+        ...this.options,
+        freePort,
+        folderFor: (name) => this.#folder(name),
+        start: (name, port, plan, folder, where) => this.#start(name, port, plan, this.cores[where], folder),
+      });
+      return this.#user.startServers();
+    }
     const folder = this.#folder("origin");
     const port = (this.#originPort = freePort());
     writeOriginFiles(folder);
@@ -63,23 +91,34 @@ export class Lab implements AsyncDisposable {
 
   /** Connections that reached the origin so far. */
   originConnections(): Promise<number> {
-    return this.#connections!.read();
+    return this.#user?.connections() ?? this.#connections!.read();
   }
 
-  async start(name: ContenderName): Promise<Running> {
+  async start(name: string): Promise<Running> {
+    if (!this.#user) return this.#startUsual(name as ContenderName);
+    return { name, clientLines: {}, ...(await this.#user.start(name as UserContenderName)) };
+  }
+
+  async #startUsual(name: ContenderName): Promise<Running> {
     const folder = this.#folder(name);
     const port = freePort();
     const tls = this.#tls && { tls: { ...this.#tls, plainPort: freePort() } };
-    const place = { folder, port, originPort: this.#originPort, echoPort: this.#echoPort, ...tls, ...this.trees };
-    const plan = contenders[name].plan(place);
-    const running = await this.#start(name, port, plan, this.cores.proxy, folder);
-    await this.#check(name, port);
-    return { name, ...running };
+    const place = { folder, port, originPort: this.#originPort, echoPort: this.#echoPort, ...tls, ...this.options };
+    const contender: Contender = contenders[name];
+    const { clientLines = {}, keepsCookie } = contender;
+    const running = await this.#start(name, port, contender.plan(place), this.cores.proxy, folder);
+    await this.#check(name, port, clientLines);
+    return {
+      name,
+      ...running,
+      tlsPort: port,
+      clientLines: keepsCookie ? await withCookie(port, clientLines) : clientLines,
+    };
   }
 
-  async #check(name: ContenderName, port: number): Promise<void> {
+  async #check(name: ContenderName, port: number, clientLines: Running["clientLines"]): Promise<void> {
     const { tool, tls = false, streams, upstream, connects, grpc = false } = this.#scenario!;
-    const asked = { echo: tool === "websocket", h2c: upstream === "h2c", grpc };
+    const asked = { echo: tool === "websocket", h2c: upstream === "h2c", grpc, clientLines };
     await checkWork({ port, tls, http2: streams !== undefined }, name, asked);
     if (connects === "resumed") await checkResumption(port, name, this.folder);
   }
@@ -104,12 +143,12 @@ export class Lab implements AsyncDisposable {
     return folder;
   }
 
-  async #start(name: string, port: number, plan: Plan, core: number, folder: string) {
+  async #start(name: string, port: number, plan: Plan, allowed: string, folder: string) {
     // What is started after that would not be stopped.
     if (this.#closing) throw new Error("stopped");
     for (const [file, content] of Object.entries(plan.files)) writeFileSync(join(folder, file), content);
     const output = join(folder, "output.txt");
-    const child = startOn(plan.command, { core, cwd: plan.cwd ?? folder, output });
+    const child = startOn(plan.command, { cores: allowed, cwd: plan.cwd ?? folder, output });
     this.#children.push(child);
     const mustRun = () => {
       if (child.ended !== undefined)
@@ -134,6 +173,13 @@ function freePort(): number {
     givenPorts.add(port);
     return port;
   }
+}
+
+/** The lines with the cookie that a first request is given. @throws Error when there is none */
+async function withCookie(port: number, lines: Running["clientLines"]): Promise<Running["clientLines"]> {
+  const question = { host, target: `${prefix}/small`, headers: lines };
+  const { fields } = await ask({ port, tls: false, http2: false }, question);
+  return { ...lines, Cookie: cookieOf(fields.get("set-cookie")) };
 }
 
 /** Waits until something accepts connections there. */

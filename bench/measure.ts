@@ -1,18 +1,22 @@
 /** Measures scenarios: for each, all contenders side by side, warmed up, then in turn (A B A B …). */
-import { missingProgram, reference, usual, type ContenderName } from "./contenders/index.ts";
+import { loadavg } from "node:os";
+import { reference } from "./contenders/index.ts";
 import { Lab, type Running, type Trees } from "./lab.ts";
 import { load } from "./load/load.ts";
 import type { PacedLoad } from "./load/h2load-output.ts";
 import { pacedLoad } from "./load/paced.ts";
 import type { LoadResult } from "./load/result.ts";
+import { able, type Choice } from "./participants.ts";
 import { cpuSeconds, residentBytes } from "./processes.ts";
 import { median } from "./report.ts";
 import { scenarios, type Scenario } from "./scenarios.ts";
 
-export interface MeasureOptions extends Trees {
+export interface MeasureOptions extends Trees, Choice {
   readonly scenario: string;
-  /** default: the usual ones, and those the scenario adds */
-  readonly contenders: readonly ContenderName[] | undefined;
+  /** of each contender; 1 where the scenario is not a user's */
+  readonly workers: number;
+  /** whether oha makes the load of a user's benchmark */
+  readonly oha: boolean;
   readonly seconds: number;
   readonly warmupSeconds: number;
   readonly rounds: number;
@@ -37,7 +41,8 @@ export interface Round extends LoadResult, Cost {
   readonly upstreamConnections: number;
 }
 
-type Rounds<T> = Readonly<Partial<Record<ContenderName, readonly T[]>>>;
+/** By contender. */
+type Rounds<T> = Readonly<Record<string, readonly T[]>>;
 
 export interface PacedResult {
   /** requests a second, for all the same */
@@ -47,6 +52,10 @@ export interface PacedResult {
 
 export interface ScenarioResult {
   readonly scenario: string;
+  /** of each contender; default 1 */
+  readonly workers?: number;
+  /** load average of the last minute before the first round: what neighbours do */
+  readonly load?: number;
   /** contender that ratios are to, whether it took part or not */
   readonly reference: string;
   readonly rounds: Rounds<Round>;
@@ -69,15 +78,6 @@ export async function measureScenario(options: MeasureOptions): Promise<Scenario
   }
 }
 
-/** Who takes part in a scenario; of those nobody asked for, only who can run here. */
-export function contendersOf(
-  scenario: Scenario,
-  chosen: readonly ContenderName[] | undefined,
-): readonly ContenderName[] {
-  const names = (scenario.only ?? [...usual, ...(scenario.also ?? [])]) as ContenderName[];
-  return chosen ?? names.filter((name) => missingProgram(name) === undefined);
-}
-
 /** One scenario from its origin to its last round. */
 class Course {
   readonly #scenario: Scenario;
@@ -91,17 +91,20 @@ class Course {
 
   async run(): Promise<ScenarioResult> {
     const { lab, options } = this;
-    const { scenario, seconds, warmupSeconds, pace } = options;
+    const { scenario, seconds, warmupSeconds, pace, workers } = options;
+    const [load = 0] = loadavg();
     await lab.startOrigin(this.#scenario);
     const running: Running[] = [];
     // New processes for each scenario: the memory shown belongs to it alone.
-    for (const name of contendersOf(this.#scenario, options.contenders)) running.push(await lab.start(name));
+    for (const name of able(this.#scenario, options)) running.push(await lab.start(name));
+    if (running.length === 0) throw new Error("none of the contenders takes part in it");
     for (const contender of running) {
       options.progress(`${scenario}: ${contender.name}, warming up for ${warmupSeconds} s`);
       await this.#round(contender, warmupSeconds);
     }
     const rounds = await this.#inTurn(running, (contender) => this.#round(contender, seconds));
-    const result = { scenario, reference: this.#scenario.reference ?? reference, rounds };
+    const more = this.#scenario.user ? { workers } : {};
+    const result = { scenario, ...more, load, reference: this.#scenario.reference ?? reference, rounds };
     if (!this.#scenario.paced || pace === 0) return result;
     try {
       return { ...result, paced: await this.#pace(result, running) };
@@ -113,17 +116,14 @@ class Course {
 
   /** Who cannot keep up with the rate is left out: it would be at saturation once more. */
   async #pace({ rounds, reference }: ScenarioResult, running: readonly Running[]): Promise<PacedResult> {
-    const most = (name: string) =>
-      median(rounds[name as ContenderName]!.map((round) => round.requests / round.seconds));
-    const rate = Math.round(
-      (most(rounds[reference as ContenderName] ? reference : running[0]!.name) * this.options.pace) / 100,
-    );
+    const most = (name: string) => median(rounds[name]!.map((round) => round.requests / round.seconds));
+    const rate = Math.round((most(rounds[reference] ? reference : running[0]!.name) * this.options.pace) / 100);
     const able = running.filter(({ name }) => most(name) > rate);
     return { rate, rounds: await this.#inTurn(able, (contender) => this.#pacedRound(contender, rate)) };
   }
 
   async #inTurn<T>(running: readonly Running[], measure: (contender: Running) => Promise<T>) {
-    const rounds: Partial<Record<ContenderName, T[]>> = {};
+    const rounds: Record<string, T[]> = {};
     for (let round = 1; round <= this.options.rounds; round++) {
       for (const contender of running) {
         this.options.progress(`${this.options.scenario}: ${contender.name}, round ${round} of ${this.options.rounds}`);
@@ -155,15 +155,27 @@ class Course {
   #load(contender: Running, seconds: number) {
     const { lab, options } = this;
     const { folder, cores } = lab;
+    const { headers = {} } = this.#scenario;
     return {
       port: contender.port,
-      scenario: this.#scenario,
+      tlsPort: contender.tlsPort,
+      oha: options.oha,
+      scenario: { ...this.#scenario, headers: joinedLines(headers, contender.clientLines) },
       seconds,
-      core: cores.load,
+      cores: cores.load,
       folder,
       signal: options.signal,
     };
   }
+}
+
+/** Both; cookies in one line. */
+export function joinedLines(
+  lines: Readonly<Record<string, string>>,
+  more: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const { Cookie: cookie } = lines;
+  return { ...lines, ...more, ...(cookie && more.Cookie && { Cookie: `${cookie}; ${more.Cookie}` }) };
 }
 
 /** @throws Error when the contender has died meanwhile */

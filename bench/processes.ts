@@ -11,8 +11,8 @@ export interface Child {
 }
 
 export interface StartOptions {
-  /** the only core it may use */
-  readonly core: number;
+  /** the only cores it may use, as taskset lists them */
+  readonly cores: string;
   readonly cwd: string;
   /** file for its stdout and stderr */
   readonly output: string;
@@ -22,12 +22,12 @@ export interface StartOptions {
 const descriptorsWanted = 65_536;
 
 /**
- * What stands before a command: the one core it may use, as many open files as we may give, and a signal for the case that
+ * What stands before a command: the cores it may use, as many open files as we may give, and a signal for the case that
  * the benchmark itself is killed. The wrappers replace themselves, so the id is the program's own.
  */
-export function pinned(core: number, signal: "TERM" | "KILL"): string[] {
+export function pinned(cores: string, signal: "TERM" | "KILL"): string[] {
   const files = Math.min(hardFileLimit(), descriptorsWanted);
-  return ["setpriv", "--pdeathsig", signal, "prlimit", `--nofile=${files}:${files}`, "taskset", "-c", String(core)];
+  return ["setpriv", "--pdeathsig", signal, "prlimit", `--nofile=${files}:${files}`, "taskset", "-c", cores];
 }
 
 /** RLIMIT_NOFILE's hard limit of this process; Infinity when there is none. */
@@ -36,9 +36,9 @@ function hardFileLimit(): number {
   return hard === "unlimited" || hard === undefined ? Infinity : Number(hard);
 }
 
-/** Starts a program on one core. */
-export function startOn(command: readonly string[], { core, cwd, output }: StartOptions): Child {
-  const child = Bun.spawn([...pinned(core, "TERM"), ...command], {
+/** Starts a program on some cores. */
+export function startOn(command: readonly string[], { cores, cwd, output }: StartOptions): Child {
+  const child = Bun.spawn([...pinned(cores, "TERM"), ...command], {
     cwd,
     env: environment(),
     stdin: "ignore",
@@ -142,24 +142,34 @@ export function residentBytes(pid: number): number {
   return kib * 1024;
 }
 
-/** The cores to use: the origin shares the load's unless there is a third. */
+/** The cores to use, as taskset lists them. */
 export interface Cores {
-  readonly proxy: number;
-  readonly load: number;
-  readonly origin: number;
+  readonly proxy: string;
+  readonly load: string;
+  readonly origin: string;
 }
 
 /** @throws Error when this process may use fewer than two */
-export function cores(): Cores {
+export function cores(workers = 1): Cores {
   const list = /^Cpus_allowed_list:\s+(\S+)$/m.exec(readFileSync("/proc/self/status", "latin1"))?.[1] ?? "";
   const allowed = list.split(",").flatMap((range) => {
     const [first = 0, last = first] = range.split("-").map(Number);
     return Array.from({ length: last - first + 1 }, (_, i) => first + i);
   });
-  const [load, proxy, origin] = allowed;
-  if (load === undefined || proxy === undefined)
+  if (allowed.length < 2)
     throw new Error(
       `Cannot keep the load off the proxy's core: this process may use the cores "${list}", expected two`,
     );
-  return { proxy, load, origin: origin ?? load };
+  return shareCores(allowed, workers);
+}
+
+/**
+ * A proxy has as many cores to itself as it has workers. The origin shares the load's unless there is one more; where there
+ * is none left for the load, all three share all of them.
+ */
+export function shareCores(allowed: readonly number[], workers: number): Cores {
+  const all = allowed.join();
+  if (allowed.length <= workers) return { proxy: all, load: all, origin: all };
+  const [load, ...rest] = allowed;
+  return { proxy: rest.slice(0, workers).join(), load: String(load), origin: String(rest[workers] ?? load) };
 }

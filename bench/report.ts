@@ -1,21 +1,23 @@
 /** The report: medians of the rounds, as a table a person reads and as plain data. */
-import { contenders, type ContenderName } from "./contenders/index.ts";
 import type { Round, ScenarioResult } from "./measure.ts";
+import { everyContender } from "./participants.ts";
 import { scenarios } from "./scenarios.ts";
 
 /** Medians over the rounds, each figure by itself. */
 export interface Row {
-  readonly contender: ContenderName;
+  readonly contender: string;
   readonly cpuUs: number;
   readonly userUs: number;
   readonly systemUs: number;
   /** lowest and highest round */
   readonly cpuUsRange: readonly [low: number, high: number];
-  /** how much of its core the proxy had, 0–1: below about 0.95 it waited for neighbours, and so did every latency */
+  /** how much of its cores the proxy had, 0–1: below about 0.95 it waited for neighbours, and so did every latency */
   readonly coreShare: number;
   /** CPU time of the proxy in the round where it had least */
   readonly cpuSecondsLeast: number;
   readonly requestsPerSecond: number;
+  /** requests/s against the reference; undefined when that did not take part */
+  readonly rateRatio: number | undefined;
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly p999Ms: number;
@@ -33,7 +35,7 @@ export interface Row {
 
 /** Medians at the fixed rate. */
 export interface PacedRow {
-  readonly contender: ContenderName;
+  readonly contender: string;
   readonly requestsPerSecond: number;
   readonly cpuUs: number;
   readonly p50Ms: number;
@@ -47,11 +49,11 @@ export interface PacedRow {
 
 const cpuOf = ({ userUs, systemUs }: { readonly userUs: number; readonly systemUs: number }) => userUs + systemUs;
 
-export function rowsOf({ rounds, reference }: ScenarioResult): Row[] {
-  const entries = Object.entries(rounds) as [ContenderName, readonly Round[]][];
-  const referred = rounds[reference as ContenderName];
+export function rowsOf({ rounds, reference, workers = 1 }: ScenarioResult): Row[] {
+  const referred = rounds[reference];
   const base = referred && median(referred.map(cpuOf));
-  return entries.map(([contender, list]) => {
+  const rateOf = (list: readonly Round[]) => median(list.map((round) => round.requests / round.seconds));
+  return Object.entries(rounds).map(([contender, list]) => {
     const of = (figure: (round: Round) => number) => median(list.map(figure));
     const cpu = list.map(cpuOf);
     return {
@@ -60,9 +62,10 @@ export function rowsOf({ rounds, reference }: ScenarioResult): Row[] {
       userUs: of((round) => round.userUs),
       systemUs: of((round) => round.systemUs),
       cpuUsRange: range(cpu),
-      coreShare: of((round) => (cpuOf(round) * round.requests) / 1e6 / round.seconds),
+      coreShare: of((round) => (cpuOf(round) * round.requests) / 1e6 / round.seconds / workers),
       cpuSecondsLeast: Math.min(...list.map((round) => (cpuOf(round) * round.requests) / 1e6)),
-      requestsPerSecond: of((round) => round.requests / round.seconds),
+      requestsPerSecond: rateOf(list),
+      rateRatio: referred && rateOf(list) / rateOf(referred),
       p50Ms: of((round) => round.p50Ms),
       p99Ms: of((round) => round.p99Ms),
       p999Ms: of((round) => round.p999Ms),
@@ -79,9 +82,8 @@ export function rowsOf({ rounds, reference }: ScenarioResult): Row[] {
 export function pacedRowsOf({ paced, reference }: ScenarioResult): PacedRow[] {
   if (!paced) return [];
   const { rounds } = paced;
-  const entries = Object.entries(rounds) as [ContenderName, NonNullable<(typeof rounds)[ContenderName]>][];
-  const base = rounds[reference as ContenderName]?.map(({ p99Ms }) => p99Ms);
-  return entries.map(([contender, list]) => {
+  const base = rounds[reference]?.map(({ p99Ms }) => p99Ms);
+  return Object.entries(rounds).map(([contender, list]) => {
     const p99 = list.map(({ p99Ms }) => p99Ms);
     return {
       contender,
@@ -116,7 +118,7 @@ type Column<T> = readonly [title: string, cell: (row: T) => string];
 
 const between = (values: readonly number[], digits: number) => values.map((value) => value.toFixed(digits)).join("–");
 
-function columns(reference: string): Column<Row>[] {
+function columns(reference: string, user: boolean): Column<Row>[] {
   return [
     ["contender", (row) => row.contender],
     ["CPU µs/req", (row) => row.cpuUs.toFixed(1)],
@@ -125,6 +127,7 @@ function columns(reference: string): Column<Row>[] {
     [`CPU/${reference}`, (row) => row.cpuRatio?.toFixed(2) ?? "-"],
     ["core %", (row) => (row.coreShare * 100).toFixed(0)],
     ["requests/s", (row) => row.requestsPerSecond.toFixed(0)],
+    [`req/s/${reference}`, (row) => (user && row.rateRatio?.toFixed(2)) || "-"],
     ["p50 ms", (row) => row.p50Ms.toFixed(2)],
     ["p99 ms", (row) => row.p99Ms.toFixed(2)],
     ["p99.9 ms", (row) => row.p999Ms.toFixed(2)],
@@ -152,14 +155,33 @@ function pacedColumns(reference: string): Column<PacedRow>[] {
 /** Markdown under the scenario's name: the table, and one more for the fixed rate. */
 export function table(result: ScenarioResult): string {
   const { scenario, paced, reference } = result;
-  const main = [`${scenario}: ${scenarios[scenario]?.doc ?? ""}`, "", ...grid(columns(reference), rowsOf(result))];
+  const { doc = "", user } = scenarios[scenario] ?? {};
+  const rows = rowsOf(result);
+  const busy = result.load === undefined ? "" : ` (load ${result.load.toFixed(1)})`;
+  const main = [`${titleOf(result)}: ${doc}${busy}`, "", ...grid(columns(reference, user !== undefined), rows)];
+  if (user?.claim !== undefined) main.push("", claimLine(user.claim, rows));
   if (!paced) return main.join("\n");
   const title = `${scenario}, at a fixed rate of ${paced.rate} requests/s`;
   return [...main, "", title, "", ...grid(pacedColumns(reference), pacedRowsOf(result))].join("\n");
 }
 
+export function titleOf({ scenario, workers }: ScenarioResult): string {
+  return workers === undefined ? scenario : `${scenario}, ${workers} worker${workers === 1 ? "" : "s"} each`;
+}
+
+function claimLine(claim: number, rows: readonly Row[]): string {
+  const here = rows
+    .filter(({ contender }) => /^(aralez|original)/.test(contender))
+    .map(({ contender, rateRatio, cpuRatio }) => {
+      if (rateRatio === undefined || cpuRatio === undefined) return `${contender} -`;
+      return `${contender} ${rateRatio.toFixed(2)} (${(1 / cpuRatio).toFixed(2)})`;
+    });
+  const what = `Times nginx's requests/s (in brackets: for each second of its own CPU time)`;
+  return `${what}: the original's README shows ${claim}; here ${here.join(", ")}`;
+}
+
 /** Without the columns that nobody has a value in. */
-function grid<T>(all: readonly Column<T>[], rows: readonly T[]): string[] {
+export function grid<T>(all: readonly Column<T>[], rows: readonly T[]): string[] {
   const used = all.filter(([, cell]) => rows.some((row) => cell(row) !== "-"));
   const cells = rows.map((row) => used.map(([, cell]) => cell(row)));
   const widths = used.map(([title], i) => Math.max(title.length, ...cells.map((line) => line[i]!.length)));
@@ -171,14 +193,14 @@ function grid<T>(all: readonly Column<T>[], rows: readonly T[]): string[] {
 
 /** CPU ratios of all scenarios side by side. */
 export function summary(results: readonly ScenarioResult[]): string {
-  const names = [...new Set(results.flatMap(({ rounds }) => Object.keys(rounds) as ContenderName[]))];
-  const cell = (name: ContenderName) => (result: ScenarioResult) => {
+  const names = [...new Set(results.flatMap(({ rounds }) => Object.keys(rounds)))];
+  const cell = (name: string) => (result: ScenarioResult) => {
     const row = rowsOf(result).find(({ contender }) => contender === name);
     if (!row) return "-";
     return row.cpuRatio === undefined ? row.cpuUs.toFixed(1) : `${row.cpuUs.toFixed(1)} (${row.cpuRatio.toFixed(2)})`;
   };
   const named = names.map((name): Column<ScenarioResult> => [name, cell(name)]);
-  return ["CPU µs/req (ratio)", "", ...grid([["scenario", ({ scenario }) => scenario], ...named], results)].join("\n");
+  return ["CPU µs/req (ratio)", "", ...grid([["scenario", titleOf], ...named], results)].join("\n");
 }
 
 /** Names with their descriptions, for `--help`. */
@@ -187,5 +209,5 @@ export function catalogue(): string {
     Object.entries(of)
       .map(([name, { doc }]) => `  ${name.padEnd(15)} ${doc}\n`)
       .join("");
-  return `Scenarios:\n${list(scenarios)}\nContenders:\n${list(contenders)}`;
+  return `Scenarios:\n${list(scenarios)}\nContenders:\n${list(everyContender)}`;
 }

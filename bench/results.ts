@@ -21,8 +21,13 @@ export function writeResults(file: string, results: Results): void {
   writeFileSync(file, `${JSON.stringify({ ...results, results: withMedians }, null, 2)}\n`);
 }
 
-/** @throws Error when the file is not one of {@link writeResults} */
-export function readResults(file: string): Results {
+/** Of several runs of the same programs, one after the other. @throws Error when a file is not one of {@link writeResults} */
+export function readResults(files: readonly string[]): Results {
+  const all = files.map(readOne);
+  return { ...all[0]!, results: all.flatMap(({ results }) => results) };
+}
+
+function readOne(file: string): Results {
   const found = JSON.parse(readFileSync(file, "utf8")) as Partial<Results>;
   if (!Array.isArray(found.results) || !found.results.every((result) => result?.rounds && result.reference))
     throw new Error(`Cannot read results from "${file}": expected what --json wrote`);
@@ -30,8 +35,11 @@ export function readResults(file: string): Results {
 }
 
 /** One line about a run. */
-export function noteOf({ date, cpu, cores, loadBefore, versions, rounds, seconds, warmupSeconds }: Results): string {
-  const machine = `${cpu}, ${cores} cores, load ${loadBefore.toFixed(2)}`;
+export function noteOf(run: Results): string {
+  const { date, cpu, cores, loadBefore, versions, rounds, seconds, warmupSeconds, results } = run;
+  const loads = [loadBefore, ...results.flatMap(({ load }) => load ?? [])];
+  const [least, most] = [Math.min(...loads).toFixed(1), Math.max(...loads).toFixed(1)];
+  const machine = `${cpu}, ${cores} cores, load ${least === most ? least : `${least} to ${most}`}`;
   const method = `medians of ${rounds} rounds of ${seconds} s, in turn, after ${warmupSeconds} s of warm-up`;
   return [date.slice(0, 10), machine, Object.values(versions).join(", "), method].join("; ");
 }

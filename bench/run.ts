@@ -3,15 +3,18 @@
 import { writeFileSync } from "node:fs";
 import { readArguments, usage, type Arguments } from "./arguments.ts";
 import { showConfigurations, writeConfigurations } from "./configurations.ts";
-import { missingProgram, usual, type ContenderName } from "./contenders/index.ts";
+import { isContender } from "./contenders/index.ts";
 import { chart } from "./chart.ts";
 import { featureTable, measureFeatures } from "./in-process.ts";
 import { describeMachine } from "./machine.ts";
 import { measureScenario, type ScenarioResult } from "./measure.ts";
+import { missingFor, participants } from "./participants.ts";
 import { environment } from "./processes.ts";
 import { catalogue, pacedRowsOf, rowsOf, summary, table } from "./report.ts";
 import { noteOf, readResults, writeResults, type Results } from "./results.ts";
 import { scenarios, type Scenario } from "./scenarios.ts";
+import { isUserContender } from "./user/contenders.ts";
+import { rateChart, rateSummary } from "./user/chart.ts";
 
 /** Clock ticks are 10 ms: below so many of them one more or less shows in the figure. */
 const cpuSecondsMin = 0.25;
@@ -45,20 +48,27 @@ async function act(options: Arguments): Promise<number> {
     return 0;
   }
   if (options.showConfig) {
-    const named = (tls: boolean) => [
+    const named = (of: (scenario: Scenario) => boolean) => [
       ...new Set(
         options.scenarios
-          .filter((name) => (scenarios[name]!.tls ?? false) === tls)
-          .flatMap((name) => participants(name, options)),
+          .map((name) => scenarios[name]!)
+          .filter(of)
+          .flatMap((scenario) => participants(scenario, options)),
       ),
     ];
-    console.log(showConfigurations(named(false), named(true), options.tree, options.baseline));
+    const shown = {
+      clear: named(({ tls = false, user }) => !tls && !user).filter(isContender),
+      tls: named(({ tls = false }) => tls).filter(isContender),
+      user: named(({ user }) => user !== undefined).filter(isUserContender),
+    };
+    console.log(showConfigurations(shown, options.tree, options.baseline));
     return 0;
   }
   if (options.from !== undefined) {
     const results = readResults(options.from);
     for (const result of results.results) console.log(`${table(result)}\n`);
     show(results, options);
+    if (options.json !== undefined) writeResults(options.json, results);
     return 0;
   }
   if (options.inProcess > 0) {
@@ -73,21 +83,18 @@ async function act(options: Arguments): Promise<number> {
   return await measure(options);
 }
 
-/** Who would take part, were everything installed. */
-function participants(scenario: string, { contenders }: Arguments): readonly ContenderName[] {
-  const { only, also = [] } = scenarios[scenario]!;
-  return contenders ?? ((only ?? [...usual, ...also]) as ContenderName[]);
-}
-
 /** A contender that nobody asked for by name is left out with a line; every other tool is needed. */
 function missingTools(options: Arguments): string[] {
   const some = (of: (scenario: Scenario) => boolean) => options.scenarios.some((name) => of(scenarios[name]!));
+  const oha = options.oha && hasOha();
   const tools = [
     ["nginx", "nginx-light"],
-    ...(some(({ tool = "wrk" }) => tool === "wrk") ? [["wrk", "wrk"]] : []),
-    ...(some(({ tls = false }) => tls) ? [["openssl", "openssl"]] : []),
+    ...(some(({ tool = "wrk", user }) => tool === "wrk" && (!user || !oha)) ? [["wrk", "wrk"]] : []),
+    ...(some(({ tls = false, user }) => tls || user !== undefined) ? [["openssl", "openssl"]] : []),
     ...["taskset", "setpriv", "prlimit"].map((name) => [name, "util-linux"]),
-    ...(some(({ tool }) => tool === "h2load") ? [["h2load", "nghttp2-client"]] : []),
+    ...(some(({ tool, user }) => tool === "h2load" || (!oha && user?.parts.some(({ http2 }) => http2) === true))
+      ? [["h2load", "nghttp2-client"]]
+      : []),
     ...(options.pace > 0 && some(({ tool, paced = false }) => tool !== "h2load" && paced)
       ? [["h2load", "nghttp2-client; or --pace 0"]]
       : []),
@@ -95,12 +102,16 @@ function missingTools(options: Arguments): string[] {
   const missing = tools
     .filter(([name]) => !Bun.which(name!, environment()))
     .map(([name, from]) => `${name} (Debian: ${from})`);
-  for (const name of new Set(options.scenarios.flatMap((scenario) => participants(scenario, options)))) {
-    const program = missingProgram(name);
-    if (program === undefined) continue;
-    if (options.contenders) missing.push(program);
-    else console.error(`bench: ${name} is left out: not found: ${program}`);
+  const leftOut = new Set<string>();
+  for (const scenario of options.scenarios.map((name) => scenarios[name]!)) {
+    for (const name of participants(scenario, options)) {
+      const program = missingFor(scenario, name, options);
+      if (program === undefined) continue;
+      if (options.contenders) missing.push(program);
+      else leftOut.add(`bench: ${name} is left out: not found: ${program}`);
+    }
   }
+  for (const line of leftOut) console.error(line);
   return [...new Set(missing)];
 }
 
@@ -108,6 +119,7 @@ async function measure(options: Arguments): Promise<number> {
   const stop = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort());
   const { rounds, seconds, warmupSeconds } = options;
+  const oha = options.oha && hasOha();
   const results: ScenarioResult[] = [];
   const all: Results = {
     date: new Date().toISOString(),
@@ -121,21 +133,28 @@ async function measure(options: Arguments): Promise<number> {
   let failed = false;
   for (const scenario of options.scenarios) {
     if (stop.signal.aborted) break;
-    try {
-      const result = await measureScenario({ ...options, scenario, signal: stop.signal, progress });
-      results.push(result);
-      console.log(`${table(result)}\n`);
-      failed = complain(result) || failed;
-    } catch (error) {
+    for (const workers of scenarios[scenario]!.user ? options.workers : [1]) {
       if (stop.signal.aborted) break;
-      failed = true;
-      console.error(`bench: ${scenario}: ${(error as Error).message}`);
+      try {
+        const result = await measureScenario({ ...options, scenario, workers, oha, signal: stop.signal, progress });
+        results.push(result);
+        console.log(`${table(result)}\n`);
+        failed = complain(result) || failed;
+      } catch (error) {
+        if (stop.signal.aborted) break;
+        failed = true;
+        console.error(`bench: ${scenario}: ${(error as Error).message}`);
+      }
     }
   }
   show(all, options);
   if (options.json !== undefined) writeResults(options.json, all);
   if (stop.signal.aborted) return 130;
   return failed ? 1 : 0;
+}
+
+function hasOha(): boolean {
+  return Bun.which("oha", environment()) !== null;
 }
 
 /** @returns whether some answers were wrong, or something could not be measured */
@@ -160,8 +179,13 @@ function complain(result: ScenarioResult): boolean {
 }
 
 function show(results: Results, options: Arguments): void {
-  if (results.results.length > 1) console.log(summary(results.results));
-  if (options.chart !== undefined) writeFileSync(options.chart, chart(results.results, noteOf(results)));
+  const list = results.results;
+  const users = list.filter(({ scenario }) => scenarios[scenario]?.user);
+  if (list.length > 1) console.log(summary(list));
+  if (users.length > 1) console.log(`\n${rateSummary(users)}`);
+  if (options.chart === undefined) return;
+  const note = noteOf(results);
+  writeFileSync(options.chart, users.length === list.length ? rateChart(users, note) : chart(list, note));
 }
 
 /** For somebody who watches; a file gets only the tables. */

@@ -1,6 +1,15 @@
 /** The scenarios, as data: one entry is one load. A new one is measured for every contender without further code. */
 import { host, prefix } from "./site.ts";
 
+/** One of the loads side by side in a user's benchmark. */
+export interface UserPart {
+  readonly connections: number;
+  /** HTTP/2 over TLS, one request at a time on each connection; without it HTTP/1.1 in clear */
+  readonly http2?: boolean;
+  /** all nine URLs in turn; without it `/` */
+  readonly all?: boolean;
+}
+
 export interface Scenario {
   readonly doc: string;
   /** below the measured prefix: `/small`, `/10k`, …, or `/took`, which reads a request's body before it answers (see origin.ts) */
@@ -37,6 +46,12 @@ export interface Scenario {
   readonly also?: readonly string[];
   /** contenders instead of the usual ones */
   readonly only?: readonly string[];
+  /** a benchmark as a user would run it, on a site and with contenders of its own (user/) */
+  readonly user?: {
+    readonly parts: readonly UserPart[];
+    /** requests/s against nginx's, as the original's README shows them */
+    readonly claim?: number;
+  };
   /** contender that ratios are to; default nginx */
   readonly reference?: string;
 }
@@ -60,6 +75,12 @@ const small = { target: "/small", connections: 50 };
 const post = { target: "/took", method: "POST", headers: { "Content-Type": "application/octet-stream" } };
 const large = { also: ["nginx-large"] };
 const tls = { ...small, tool: "h2load", tls: true, also: ["aralez-bun"] } as const;
+
+/** The original's own benchmarks; target and connections are for the reader here. */
+function user(doc: string, parts: readonly UserPart[], claim?: number): Scenario {
+  const connections = parts.reduce((sum, part) => sum + part.connections, 0);
+  return { doc, target: "/", connections, user: { parts, ...(claim !== undefined && { claim }) } };
+}
 
 export const scenarios: Readonly<Record<string, Scenario>> = {
   small: { ...small, doc: "small JSON, 1 header line, 50 connections", paced: true },
@@ -146,9 +167,21 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     // Bun.serve sends no trailers.
     also: [],
   },
+  "user-urls": user("nine URLs of up to seven levels, HTTP/1.1, 300 connections", [{ connections: 300, all: true }]),
+  "user-http1": user("small JSON of three servers, HTTP/1.1, 800 connections", [{ connections: 800 }], 1.43),
+  "user-h2": user(
+    "small JSON of three servers, HTTP/2 over TLS, 800 connections",
+    [{ connections: 800, http2: true }],
+    1.11,
+  ),
+  "user-mixed": user(
+    "small JSON of three servers, 400 connections in HTTP/1.1 and 400 in HTTP/2 over TLS",
+    [{ connections: 400 }, { connections: 400, http2: true }],
+    1.24,
+  ),
   features: {
     ...small,
-    doc: "small JSON, 13 header lines, 50 connections: each optional feature on",
+    doc: "small JSON, 15 header lines, 50 connections: each optional feature on",
     headers: { ...browserHeaders, "X-Forwarded-For": "203.0.113.7" },
     only: [
       "aralez-none",
@@ -159,7 +192,16 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
       "aralez-json",
       "aralez-trusted",
       "aralez-sticky",
+      "aralez-cookie",
       "aralez-strip",
+      "aralez-ip",
+      "aralez-concurrent",
+      "aralez-rate",
+      "aralez-4xx",
+      "aralez-basic",
+      "aralez-apikey",
+      "aralez-jwt",
+      "aralez-forward",
       "aralez-all",
     ],
     reference: "aralez-none",

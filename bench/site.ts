@@ -43,6 +43,14 @@ export const responseLines: readonly Line[] = [
   ["X-Bench-Served-By", "bench"],
 ];
 
+/** What a client sends back of a Set-Cookie. @throws Error when there is none */
+export function cookieOf(setCookie: string | undefined): string {
+  const pair = setCookie?.split(";")[0];
+  if (!pair?.includes("="))
+    throw new Error(`Cannot keep the cookie: expected a Set-Cookie, found "${setCookie ?? ""}"`);
+  return pair;
+}
+
 /** What the origin answers at `…/small`. */
 export const smallBody = '{"id":42,"name":"a small answer","ready":true,"tags":["one","two","three"]}';
 

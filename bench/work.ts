@@ -18,14 +18,17 @@ export interface Asked {
   readonly echo?: boolean;
   readonly h2c?: boolean;
   readonly grpc?: boolean;
+  /** header lines that clients of this contender send */
+  readonly clientLines?: Readonly<Record<string, string>>;
 }
 
 /**
  * The right bodies, the lines of both ways, and what every proxy here tells the origin about the client.
  * @throws Error naming the first difference
  */
-export async function checkWork(door: Door, contender: string, { echo, h2c, grpc }: Asked): Promise<void> {
-  const check = new Check(door, contender);
+export async function checkWork(door: Door, contender: string, asked: Asked): Promise<void> {
+  const { echo, h2c, grpc, clientLines = {} } = asked;
+  const check = new Check(door, contender, clientLines);
   await check.small({ host, target: `${prefix}/small` });
   await check.seen({ host, target: `${prefix}/seen` });
   if (echo) await check.seen({ host: socketsHost, target: "/seen" });
@@ -46,11 +49,12 @@ class Check {
   constructor(
     readonly door: Door,
     readonly contender: string,
+    readonly clientLines: Readonly<Record<string, string>>,
   ) {}
 
   async ask(question: Question): Promise<Answered> {
     try {
-      return await ask(this.door, question);
+      return await ask(this.door, { ...question, headers: { ...this.clientLines, ...question.headers } });
     } catch (error) {
       const what = `${question.host}${question.target}`;
       throw new Error(`${this.contender} does not answer at ${what}: ${(error as Error).message}`, { cause: error });

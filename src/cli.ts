@@ -2,6 +2,7 @@
 import { adminFlags, keyFlag } from "./cli/admin-flags.ts";
 import { readArguments, UsageError } from "./cli/arguments.ts";
 import type { Environment, Verb } from "./cli/verb.ts";
+import { workerVariable } from "./process/wire.ts";
 
 const conf = {
   type: "string",
@@ -16,8 +17,8 @@ export const verbs = {
     doc: "run the proxy; without any configuration file, a demo on loopback",
     flags: {
       conf,
-      daemon: { type: "boolean", short: "d", doc: "run in the background (not in this release: stays in front)" },
-      upgrade: { type: "boolean", short: "u", doc: "take over from a running proxy (not in this release)" },
+      daemon: { type: "boolean", short: "d", doc: "run in the background; ends when that one serves" },
+      upgrade: { type: "boolean", short: "u", doc: "take over from the running proxy, without a failed request" },
       test: { type: "boolean", short: "t", doc: "check the configuration and exit, as `validate`" },
       version: { type: "boolean", short: "v", doc: "print the version and exit" },
     },
@@ -51,6 +52,11 @@ export const verbs = {
     flags: { conf, ...adminFlags, key: keyFlag },
     load: () => import("./cli/reload.ts"),
   },
+  upgrade: {
+    doc: "replace the running proxy by the program on the disk, without a failed request; on a failure it goes on",
+    flags: { conf },
+    load: () => import("./cli/upgrade.ts"),
+  },
   token: {
     doc: "have the running proxy issue a token for `authorization: {type: jwt}`, and print it",
     flags: {
@@ -63,14 +69,16 @@ export const verbs = {
     load: () => import("./cli/token.ts"),
   },
   explain: {
-    doc: "tell what would become of a request: route, limits, authorization, headers, and which servers are up",
+    doc: "tell what would become of a request, by the running proxy, else by the files: route, guards, headers, servers",
     operand: { name: "[METHOD] URL", required: true, most: 2 },
     flags: {
       conf,
       header: { type: "string", short: "H", multiple: true, value: "LINE", doc: '"Name: value"; may be repeated' },
       client: { type: "string", value: "IP", doc: "the client's address (default: 127.0.0.1)" },
-      "no-check": { type: "boolean", doc: "do not ask the servers whether they are up" },
-      json: { type: "boolean", doc: "as JSON" },
+      offline: { type: "boolean", doc: "by the files, even where a running proxy could be asked" },
+      "no-check": { type: "boolean", doc: "by the files: do not ask the servers whether they are up" },
+      ...adminFlags,
+      key: keyFlag,
     },
     load: () => import("./cli/explain.ts"),
   },
@@ -140,6 +148,10 @@ export const verbs = {
  */
 export async function cli(args: string[], env: Environment): Promise<number> {
   try {
+    // A supervisor has started it: there is nobody who could type this.
+    const worker = env[workerVariable];
+    if (worker !== undefined && process.send)
+      return await (await import("./process/worker.ts")).runWorker(Number(worker));
     const { verb, name, call } = readArguments(args, verbs, env);
     if (call.flags.help) return (await import("./cli/help.ts")).run({ ...call, operand: name });
     return await (await verb.load()).run(call);

@@ -5,7 +5,7 @@ import type { Contender, Place, Plan } from "./contender.ts";
 
 export const caddy: Contender = {
   doc: `GOMAXPROCS=1, buffers as by default, ${idleConnections} idle connections to the origin for each route`,
-  program: { name: "caddy", package: "caddy" },
+  program: { name: "caddy", from: "Debian: caddy" },
   plan: planCaddy,
 };
 

@@ -36,10 +36,20 @@ export interface Plan {
   readonly cwd?: string;
 }
 
+/** A program in PATH, and where it comes from. */
+export interface Program {
+  readonly name: string;
+  readonly from: string;
+}
+
 export interface Contender {
   readonly doc: string;
-  /** the program it needs, and the Debian package that has it; none for Aralez */
-  readonly program?: { readonly name: string; readonly package: string };
+  /** the program it needs; none for Aralez */
+  readonly program?: Program;
+  /** header lines that its clients send beside the scenario's: they prove who the client is */
+  readonly clientLines?: Readonly<Record<string, string>>;
+  /** its clients keep the cookie that it sets: they send it from their second request on */
+  readonly keepsCookie?: boolean;
   /** @throws Error when it cannot be run here */
   plan(place: Place): Plan;
 }

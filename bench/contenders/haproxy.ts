@@ -6,7 +6,7 @@ import type { Contender, Place, Plan, TlsPlace } from "./contender.ts";
 
 export const haproxy: Contender = {
   doc: `one thread, buffers as by default, ${idleConnections} idle connections to the origin, one health check every 2 s`,
-  program: { name: "haproxy", package: "haproxy" },
+  program: { name: "haproxy", from: "Debian: haproxy" },
   plan: planHaproxy,
 };
 

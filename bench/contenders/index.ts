@@ -27,10 +27,12 @@ export const reference = "nginx" satisfies ContenderName;
 
 export const usual: readonly ContenderName[] = ["aralez", "nginx", "haproxy", "caddy"];
 
+export function isContender(name: string): name is ContenderName {
+  return Object.hasOwn(contenders, name);
+}
+
 /** What is missing on this machine to run it. @returns undefined when nothing is */
 export function missingProgram(name: ContenderName): string | undefined {
   const { program }: Contender = contenders[name];
-  return program && !Bun.which(program.name, environment())
-    ? `${program.name} (Debian: ${program.package})`
-    : undefined;
+  return program && !Bun.which(program.name, environment()) ? `${program.name} (${program.from})` : undefined;
 }

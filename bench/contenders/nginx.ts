@@ -12,7 +12,7 @@ import {
 } from "../site.ts";
 import type { Contender, Place, Plan, TlsPlace } from "./contender.ts";
 
-const program = { name: "nginx", package: "nginx-light" };
+const program = { name: "nginx", from: "Debian: nginx-light" };
 
 export const nginx: Contender = {
   doc: `one worker, buffers as by default, ${idleConnections} idle connections to the origin`,
@@ -104,12 +104,12 @@ function requestHeaders(indent: string, directive = "proxy_set_header"): string 
   return lines.map(([name, value]) => `${indent}${directive} ${name} ${value};\n`).join("");
 }
 
-/** Everything before `http { … }`: in the foreground, one worker, nothing written outside the folder. */
-export function nginxPreamble(folder: string): string {
+/** Everything before `http { … }`: in the foreground, nothing written outside the folder. */
+export function nginxPreamble(folder: string, workers = 1): string {
   // Otherwise the worker is another user than the one who owns the folder.
   const user = process.getuid?.() === 0 ? "user root;\n" : "";
   return `${user}daemon off;
-worker_processes 1;
+worker_processes ${workers};
 pid ${join(folder, "nginx.pid")};
 error_log stderr error;
 events { worker_connections 16384; }`;

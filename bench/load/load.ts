@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { host, prefix, socketsHost } from "../site.ts";
+import { userLoad, type UserLoadOptions } from "../user/load.ts";
 import type { ClientOptions } from "./client.ts";
 import { h2load } from "./h2load.ts";
 import { luaScript } from "./lua.ts";
@@ -9,8 +10,9 @@ import { parseLoad, type LoadResult } from "./result.ts";
 import { runLoad, type LoadOptions } from "./run-load.ts";
 
 /** @throws Error when the generator fails or does not end in time */
-export async function load(options: LoadOptions): Promise<LoadResult> {
-  const { tool = "wrk" } = options.scenario;
+export async function load(options: UserLoadOptions): Promise<LoadResult> {
+  const { tool = "wrk", user } = options.scenario;
+  if (user) return userLoad(options);
   if (tool === "h2load") return h2load(options);
   return parseLoad(await runLoad(tool === "wrk" ? wrk(options) : ownClient(options), options));
 }

@@ -7,8 +7,11 @@ import { variedRequests } from "./varied.ts";
 const variedCount = 4096;
 
 export function luaScript(scenario: Scenario): string {
-  return `${scenario.varied ? variedScript() : fixedScript(scenario)}
-function done(summary, latency, requests)
+  return `${scenario.varied ? variedScript() : fixedScript(scenario)}\n${wrkReport}`;
+}
+
+/** One line of JSON instead of wrk's table. */
+export const wrkReport = `function done(summary, latency, requests)
   local e = summary.errors
   local why = string.format("connect %d, read %d, write %d, status %d, timeout %d", e.connect, e.read, e.write, e.status, e.timeout)
   io.write(string.format('\\n{"requests":%d,"us":%d,"p50":%d,"p99":%d,"p999":%d,"errors":%d,"why":"%s"}\\n', summary.requests,
@@ -16,7 +19,6 @@ function done(summary, latency, requests)
     e.connect + e.read + e.write + e.status + e.timeout, why))
 end
 `;
-}
 
 /** `init` and `request` are left to wrk, whose own are faster. */
 function fixedScript({ method = "GET", headers = {}, bodyBytes = 0 }: Scenario): string {

@@ -1,4 +1,4 @@
-/** Runs a load generator on its own core, whichever it is. */
+/** Runs a load generator on cores of its own, whichever it is. */
 import { environment, pinned } from "../processes.ts";
 import type { Scenario } from "../scenarios.ts";
 
@@ -9,7 +9,8 @@ export interface LoadOptions {
   readonly port: number;
   readonly scenario: Scenario;
   readonly seconds: number;
-  readonly core: number;
+  /** as taskset lists them */
+  readonly cores: string;
   /** temp folder for scripts and logs */
   readonly folder: string;
   /** the benchmark is being stopped */
@@ -18,8 +19,8 @@ export interface LoadOptions {
 
 /** @returns the output of a load generator. @throws Error when it fails or does not end in time */
 export async function runLoad(command: readonly string[], options: LoadOptions): Promise<string> {
-  const { core, folder, seconds, signal } = options;
-  const child = Bun.spawn([...pinned(core, "KILL"), ...command], {
+  const { cores, folder, seconds, signal } = options;
+  const child = Bun.spawn([...pinned(cores, "KILL"), ...command], {
     cwd: folder,
     env: environment(),
     stdin: "ignore",

@@ -12,6 +12,14 @@ interface Status {
   readonly unready?: string;
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
   readonly requests_open: number;
+  /** absent where one process does everything */
+  readonly workers?: readonly {
+    readonly worker: number;
+    readonly pid: number;
+    readonly state: string;
+    readonly version: string;
+    readonly restarts: number;
+  }[];
   readonly rules: {
     readonly version: string;
     readonly origin: string;
@@ -60,6 +68,7 @@ function show(status: Status): string {
     `listening: ${listeners.map(({ name, url }) => `${name} ${url}`).join(", ")}`,
     `rules: version ${rules.version} by ${rules.origin} since ${rules.since}, ${requests_open} requests under way`,
   ];
+  if (status.workers) lines.push(`workers: ${status.workers.map(showWorker(rules.version)).join(", ")}`);
   if (last_load?.ok === false)
     lines.push(`the load at ${last_load.time} was refused with ${last_load.errors} errors: ${last_load.first_error}`);
   const rows = routes.flatMap(({ route, kind, requests, members }) =>
@@ -78,6 +87,14 @@ function show(status: Status): string {
   if (rows.length > 0)
     lines.push(...table([["ROUTE", "REQUESTS", "SERVER", "STATE", "SPEAKS", "OPEN", "CAUSE"], ...rows]));
   return lines.map((line) => line.trimEnd()).join("\n");
+}
+
+/** @param version which all of them should serve; with what sources bring it has a second half */
+function showWorker(version: string) {
+  return ({ worker, pid, state, version: own, restarts }: NonNullable<Status["workers"]>[number]): string => {
+    const differs = state === "serving" && own.split(".")[0] !== version ? ` version ${own}` : "";
+    return `${worker} ${state}${differs} (process ${pid}${restarts > 0 ? `, replaced ${restarts} times` : ""})`;
+  };
 }
 
 function duration(seconds: number): string {

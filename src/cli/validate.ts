@@ -5,7 +5,7 @@ import { loadSettings } from "../config/load-settings.ts";
 import { countProblems, hasErrors, problemsAsJson, renderProblems, type Problem } from "../config/problem.ts";
 import { isProblem, readText } from "../config/read-text.ts";
 import { settle, type Settings } from "../config/settings.ts";
-import { compileSettings } from "../control/reload.ts";
+import { compileSettings } from "../control/compile-on.ts";
 import { GuardState } from "../data/guards/state.ts";
 import { compile } from "../data/routing/compile.ts";
 import { ignoredByOriginal } from "../data/routing/ignored-by-original.ts";

@@ -88,7 +88,8 @@ class Issues {
   #unknown(issue: z.core.$ZodIssueUnrecognizedKeys, path: Path): void {
     const known = JSON.parse(issue.message) as string[];
     for (const key of issue.keys) {
-      const { at } = find(this.root, [...path, key]);
+      const { at, node } = find(this.root, [...path, key]);
+      if (node) this.report.doubt(node.span);
       const home = this.options.elsewhere?.(key, path);
       if (home !== undefined) {
         this.report.error(

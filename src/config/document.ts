@@ -23,7 +23,7 @@ export function readDocument(report: Report): MapNode | undefined {
   // Keys given twice are found below: the parser's own look-up is quadratic in the number of hosts.
   const document = parseDocument(text, { uniqueKeys: false, prettyErrors: false, logLevel: "error" });
   for (const { pos, message } of [...document.errors, ...document.warnings]) {
-    report.error("syntax", { start: pos[0], end: pos[1] }, [], `expected YAML: ${message.split("\n")[0]}`);
+    report.error("syntax", { start: pos[0], end: pos[1] }, [], `expected YAML: ${withoutSource(message)}`);
   }
   const contents = document.contents as ParsedNode | null;
   if (contents === null) return { kind: "map", entries: new Map(), span: { start: 0, end: 0 } };
@@ -39,6 +39,14 @@ export function readDocument(report: Report): MapNode | undefined {
     );
   }
   return undefined;
+}
+
+/** The parser quotes what it found, which may be a secret: everything behind its colon, and names of tags. */
+function withoutSource(message: string): string {
+  return message
+    .split("\n")[0]!
+    .replace(/(?<=\S): .*$/, "")
+    .replace(/\S*[!%]\S+/g, "…");
 }
 
 /** Counted without regard to quotes: a real file comes nowhere near the limit either way. */
@@ -89,6 +97,8 @@ class Builder {
     }
     if (!isScalar(node)) return this.#refuse(span, path, "expected text, a number, true, false, a list or a map");
     const value: unknown = node.value;
+    // `data: &secret` names nothing: the text was meant to be a value.
+    if (value === null && node.anchor !== undefined) this.report.partial = true;
     if (value === null || typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
       return { kind: "scalar", value, written: node.source ?? String(value ?? ""), span };
     }
@@ -102,6 +112,7 @@ class Builder {
       const key = pair.key as ParsedNode | null;
       const at: Span = key ? { start: key.range[0], end: key.range[1] } : { start: span.start, end: span.start };
       if (!key || !isScalar(key) || key.value === null) {
+        this.report.partial = true;
         this.report.error(
           "value",
           at,
@@ -147,7 +158,13 @@ class Builder {
 
   #alias(name: string, span: Span, path: Path): Node | undefined {
     const target = this.#anchors.get(name);
-    if (!target) return this.#refuse(span, path, `the alias ${show(`*${name}`)} has no anchor before it`);
+    // Not its name: a password that begins with an asterisk looks like one.
+    if (!target)
+      return this.#refuse(
+        span,
+        path,
+        "an alias without an anchor before it (text that begins with * stands in quotes)",
+      );
     if (++this.#aliases > yamlAliasesMax)
       return this.#refuse(span, path, `more than ${yamlAliasesMax} aliases`, "aliases");
     // A copy each: what is rewritten under one key must not change under the other.

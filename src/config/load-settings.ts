@@ -31,7 +31,7 @@ export function loadSettings(
 ): LoadedSettings {
   const read = source.text === undefined ? readText(source.file) : { file: source.file, text: source.text };
   if (isProblem(read)) return { settings: undefined, problems: [read] };
-  const report = new Report(new Source(read.file, read.text));
+  const report = new Report(new Source(read.file, read.text), known);
   const root = readDocument(report);
   if (!root) return { settings: undefined, problems: report.problems() };
   hideSecrets(root, report, known);

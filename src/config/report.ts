@@ -2,6 +2,7 @@
 import { excerptCharsMax, problemsShownMax } from "../lib/limits.ts";
 import type { Path, Span } from "./node.ts";
 import { type Problem, type ProblemCode, type Severity, showPath, visible } from "./problem.ts";
+import { isSeen, veil } from "./veil.ts";
 
 /** A file's text with line numbers. */
 export class Source {
@@ -54,6 +55,7 @@ export interface More {
   once?: string;
 }
 
+const noKeys: ReadonlySet<string> = new Set();
 const topOfFile: Span = { start: 0, end: 0 };
 
 export class Report {
@@ -63,8 +65,15 @@ export class Report {
   #hidden: Span[] = [];
   #hiddenTexts = new Set<string>();
   #broken = false;
+  #doubted: Span[] = [];
+  /** The tree lacks something that was written, so that a secret in it may not have been found. */
+  partial = false;
 
-  constructor(source: Source) {
+  /** @param known keys of such a file: they may be seen wherever they stand */
+  constructor(
+    source: Source,
+    readonly known: ReadonlySet<string> = noKeys,
+  ) {
     this.source = source;
   }
 
@@ -75,6 +84,7 @@ export class Report {
       return;
     }
     if (code === "syntax") this.#broken = true;
+    if (code === "syntax" || code === "duplicate") this.partial = true;
     const found = { severity, code, at: at ?? topOfFile, path, message, suggestion: more.suggestion, times: 1 };
     this.#found.push(found);
     if (more.once !== undefined) this.#once.set(more.once, found);
@@ -98,6 +108,16 @@ export class Report {
     this.#hidden.push(span);
     // Shorter texts would blot out ordinary words; their own place is covered by the span.
     if (text.length >= 4) this.#hiddenTexts.add(text);
+  }
+
+  /** The same for the rest of the line behind `span`: a value that is missing may stand there as a comment. */
+  hideBehind({ start, end }: Span): void {
+    this.#hidden.push({ start: end, end: this.source.lineSpan(this.source.locate(start).line).end });
+  }
+
+  /** What stands at `span` belongs to a key that nobody knows: of a line, only what is certainly no secret is quoted. */
+  doubt(span: Span): void {
+    this.#doubted.push(span);
   }
 
   /** Every problem in the order of the file; beyond {@link problemsShownMax} the errors come first and the rest is counted. */
@@ -126,11 +146,15 @@ export class Report {
       file: this.source.file,
       line,
       column,
-      path: this.#mask(showPath(path)),
+      path: this.#mask(showPath(path.map((step) => (typeof step === "string" ? this.#step(step) : step)))),
       message: this.#mask(message) + often,
       ...(suggestion !== undefined && { suggestion }),
       ...(this.source.text !== "" && { excerpt: this.#excerpt(line, column) }),
     };
+  }
+
+  #step(key: string): string {
+    return this.partial && !isSeen(key, this.known) ? "***" : this.#mask(key);
   }
 
   #mask(text: string): string {
@@ -176,9 +200,18 @@ export class Report {
       for (let at = text.indexOf(secret); at >= 0; at = text.indexOf(secret, at + secret.length))
         ranges.push({ start: at, end: at + secret.length });
     }
-    // A file that is not YAML has no reliable tree: whatever follows such a key on its line is hidden.
-    const key = this.#broken ? secretKeyInText.exec(text) : null;
-    if (key) ranges.push({ start: key.index + key[0].length, end: text.length });
+    if (this.partial) {
+      ranges.push(...veil(text, this.known));
+      // Whatever follows such a key on its line: not even its marks are for anybody.
+      const key = secretKeyInText.exec(text);
+      if (key) ranges.push({ start: key.index + key[0].length, end: text.length });
+    }
+    for (const span of this.#doubted) {
+      if (span.start >= end || span.end <= start) continue;
+      const from = Math.max(0, span.start - start);
+      for (const { start: at, end: to } of veil(text.slice(from, Math.max(0, span.end - start)), this.known))
+        ranges.push({ start: from + at, end: from + to });
+    }
     ranges.sort((a, b) => a.start - b.start);
     const merged: { start: number; end: number }[] = [];
     for (const range of ranges) {

@@ -246,13 +246,29 @@ export const settingKeys = {
     doc: "Who may read /metrics and /status without the key: nobody, programs on this machine, everybody.",
     reloads,
   }),
-  threads: key("M", threads, { default: "1", doc: "Worker processes; auto = cores.", later }),
-  daemon: key("M", flag, { default: "false", doc: "Run in the background.", later }),
-  pid_file: key("M", fileName, { default: "none in the foreground", doc: "Where the process id is written.", later }),
-  runuser: key("M", text, { default: "", doc: "User to become when started as root.", later }),
-  rungroup: key("M", text, { default: "", doc: "Group to become when started as root.", later }),
-  upgrade_sock: key("M", text, { default: "", doc: "The hand-over needs no socket.", ignored }),
-  working_directory: key("M", text, { default: "", doc: "Folder the process works in.", later }),
+  threads: key("M", threads, {
+    default: "1",
+    doc: "Worker processes; auto = cores. With 1 one process does everything.",
+  }),
+  daemon: key("M", flag, { default: "false", doc: "Run in the background; the caller ends when it serves." }),
+  daemon_ready_timeout_seconds: key("M", seconds(1), {
+    default: "600",
+    doc: "A daemon that does not serve by then is ended, and its caller fails.",
+  }),
+  pid_file: key("M", fileName, {
+    default: "none; /tmp/aralez.pid with daemon",
+    doc: "Where the process id is written; locked while it runs.",
+  }),
+  runuser: key("M", text, {
+    default: "",
+    doc: "User, name or number, to become when started as root; only the right to ports below 1024 is kept.",
+  }),
+  rungroup: key("M", text, { default: "", doc: "Group to become when started as root; other groups are left." }),
+  upgrade_sock: key("M", text, {
+    default: "the path of main.yaml",
+    doc: "Name by which a process and its successor find each other (`aralez upgrade`).",
+  }),
+  working_directory: key("M", text, { default: "", doc: "Folder the process works in." }),
   graceful_shutdown_timeout_seconds: key("M", seconds(0), {
     default: "30",
     doc: "SIGTERM ends the process at the latest after this.",
@@ -291,8 +307,11 @@ export const settingKeys = {
   }),
   max_blocking_threads: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
   blocking_threads_ttl_seconds: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
-  daemon_wait_for_ready: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
-  daemon_ready_timeout_seconds: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
+  daemon_wait_for_ready: key("M", z.unknown(), {
+    default: "",
+    doc: "A key of Pingora: the caller of a daemon always waits until it serves.",
+    ignored,
+  }),
   daemon_notify_timeout_seconds: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
   version: key("M", z.unknown(), { default: "", doc: "A key of Pingora.", ignored }),
   tls_certificate: key("M", fileName, { default: "", doc: "Gazan's single certificate.", legacy }),
@@ -361,7 +380,19 @@ export const settingsShape = z
   .refine((s) => s.http3 !== true || (s.threads ?? 1) === 1, {
     error: "http3 needs threads: 1",
     path: ["http3"],
+  })
+  .refine((s) => (s.threads ?? 1) === 1 || !isSocket(s.proxy_address_http), {
+    error: "a unix socket needs threads: 1, workers cannot share one",
+    path: ["proxy_address_http"],
+  })
+  .refine((s) => (s.threads ?? 1) === 1 || !isSocket(s.file_server_address), {
+    error: "a unix socket needs threads: 1, workers cannot share one",
+    path: ["file_server_address"],
   });
+
+function isSocket(address: object | undefined): boolean {
+  return address !== undefined && "unix" in address;
+}
 
 /** main.yaml as checked; {@link settle} adds the defaults. */
 export type WrittenSettings = z.output<typeof settingsShape>;

@@ -3,7 +3,7 @@
  * with its places, default and one sentence of documentation. Parser, types, defaults, error texts, JSON Schema and
  * README tables all come from these.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { z } from "zod";
 import {
@@ -15,6 +15,8 @@ import {
   type DialAddress,
   type Protocol,
 } from "../lib/address.ts";
+import { namedFileBytesMax } from "../lib/limits.ts";
+import { whyUnreadable } from "../lib/unreadable.ts";
 
 /** Where a key may be written: M main.yaml, U top level of upstreams.yaml, H under a host, P under a path. */
 export type Place = "M" | "U" | "H" | "P";
@@ -282,15 +284,27 @@ export const folderName = scalar("a folder", { type: "string" }, (v) => {
   return path;
 });
 
+/**
+ * The text of a file that a value names. Neither a pipe, which would be waited for, nor a device without an end.
+ * @throws Error with a code that says why
+ */
+export function readNamed(path: string): string {
+  const stat = statSync(path);
+  if (!stat.isFile() && !stat.isDirectory()) throw Object.assign(new Error(path), { code: "it is no plain file" });
+  if (stat.size > namedFileBytesMax)
+    throw Object.assign(new Error(path), { code: `it has more than ${namedFileBytesMax} bytes` });
+  return readFileSync(path, "utf8");
+}
+
 /** A PEM file of certificates to trust, which must be there; the value is its absolute name. */
 export const pemFile = scalar("a PEM file", { type: "string" }, (v) => {
   if (typeof v !== "string" || v.trim() === "") return undefined;
   const path = resolveFile(v);
   let content: string;
   try {
-    content = readFileSync(path, "utf8");
+    content = readNamed(path);
   } catch (error) {
-    throw new Error(`cannot read "${v}": ${(error as NodeJS.ErrnoException).code ?? "error"} (looked for ${path})`);
+    throw new Error(`cannot read "${v}": ${whyUnreadable(path, error)} (looked for ${path})`);
   }
   if (!content.includes("-----BEGIN "))
     throw new Error(`expected PEM in "${v}", found ${content.length} characters without "-----BEGIN"`);
@@ -315,10 +329,11 @@ export function readSecret(v: unknown): string | undefined {
       value = context.env[env];
       if (value === undefined) throw new Error(`the environment variable ${env} is not set`);
     } else if (typeof file === "string") {
+      const path = resolveFile(file);
       try {
-        value = readFileSync(resolveFile(file), "utf8").replace(/\r?\n$/, "");
+        value = readNamed(path).replace(/\r?\n$/, "");
       } catch (error) {
-        throw new Error(`cannot read the secret's file "${file}": ${(error as NodeJS.ErrnoException).code ?? "error"}`);
+        throw new Error(`cannot read the secret's file "${file}": ${whyUnreadable(path, error)}`);
       }
     }
   }

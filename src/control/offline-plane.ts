@@ -10,7 +10,7 @@ import { stickyKey } from "../data/upstream/sticky.ts";
 import { AddressSet } from "../lib/address.ts";
 import { explainChecksWaitMs } from "../lib/limits.ts";
 import { HealthMonitor } from "./health/monitor.ts";
-import { compileSettings } from "./reload.ts";
+import { compileSettings } from "./compile-on.ts";
 
 export interface OfflinePlane {
   readonly plane: Plane;
@@ -58,7 +58,7 @@ async function check({ ledger }: Plane, pool: Pool, targets: readonly HealthTarg
 }
 
 /** Nothing is forwarded here. */
-const nowhere: Forwarder = {
+export const nowhere: Forwarder = {
   forward() {
     throw new Error("this plane serves nobody");
   },

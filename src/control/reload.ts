@@ -2,22 +2,19 @@
  * Reload: the one door through which rules come in: read, parse, check, merge with what sources bring, compile, publish.
  * A failure at any step changes nothing, and is told once.
  */
-import { readFileSync } from "node:fs";
 import type { Problem } from "../config/problem.ts";
 import type { SourceText } from "../config/read-text.ts";
 import { fileProblem } from "../config/report.ts";
 import type { Settings } from "../config/settings.ts";
-import { trustKey } from "../data/forward/trust.ts";
-import { GuardState } from "../data/guards/state.ts";
-import type { Plane } from "../data/plane.ts";
-import { compile, type CompileContext, type Compiled, type HealthTarget } from "../data/routing/compile.ts";
+import type { Compiled } from "../data/routing/compile.ts";
 import { readRuleFiles } from "../data/routing/load-rules.ts";
 import type { Rules } from "../data/routing/rules.ts";
-import { Ledger } from "../data/upstream/ledger.ts";
-import { discoverySummaryMs, summaryMembersMax, summaryWaitMs, tidyAfterReloadMs } from "../lib/limits.ts";
+import { discoverySummaryMs, summaryMembersMax, summaryWaitMs } from "../lib/limits.ts";
 import type { GivenPair } from "./certificates/store.ts";
 import { describeChanges, emptyOutline, outline, plural, type Outline } from "./changes.ts";
+import { compileOn } from "./compile-on.ts";
 import { Discovery, type Found } from "./discovery/discovery.ts";
+import type { Fleet } from "./fleet.ts";
 import { HealthMonitor } from "./health/monitor.ts";
 import { History, type Origin } from "./history.ts";
 import { ReloadCounts } from "./metrics/reload-counts.ts";
@@ -65,7 +62,7 @@ export interface LastLoad {
 }
 
 export interface ReloaderOptions {
-  readonly plane: Plane;
+  readonly fleet: Fleet;
   settings(): Settings;
   readonly env: Record<string, string | undefined>;
   /** folder of main.yaml */
@@ -90,33 +87,11 @@ export interface ReloaderOptions {
   listeners(): string;
 }
 
-/** What the settings contribute to a table. */
-export function compileSettings(
-  settings: Settings,
-  stickyKey: Uint8Array,
-): Omit<CompileContext, "ledger" | "guardState" | "forwarder" | "version" | "warn" | "readCa"> {
-  const { proxy_address_tls: tls } = settings;
-  return {
-    healthMethod: settings.hc_method,
-    healthIntervalSeconds: settings.hc_interval,
-    tlsPort: tls && "port" in tls ? () => tls.port : undefined,
-    tlsHigh: settings.proxy_tls_grade === "high",
-    adminAddresses: [settings.config_address, ...(settings.config_tls_address ? [settings.config_tls_address] : [])],
-    caFile: settings.ca_file,
-    clientCa: settings.client_ca,
-    clientAuth: settings.client_auth ?? "require",
-    clientCertificates: !tls || settings.listener_engine !== "bun",
-    stickyKey,
-    masterKey: settings.master_key,
-  };
-}
-
 export class Reloader {
   readonly monitor: HealthMonitor;
   readonly discovery: Discovery;
   readonly counts = new ReloadCounts();
   readonly #options: ReloaderOptions;
-  readonly #detections = new Map<string, () => void>();
   /** of the last summary */
   #told: Outline = emptyOutline;
   readonly #history = new History();
@@ -135,18 +110,19 @@ export class Reloader {
   #pushed: RuleSources | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #summaries = 0;
-  #tidying: NodeJS.Timeout | undefined;
   #telling: NodeJS.Timeout | undefined;
 
   constructor(options: ReloaderOptions) {
     this.#options = options;
-    const { ledger } = options.plane;
+    const { fleet } = options;
     this.monitor = new HealthMonitor({
-      onFact: (fact) => void ledger.apply(fact, performance.now()),
-      onDetected: (name, wire) => {
-        if (wire) ledger.detected(name, wire);
-        this.#detections.get(name)?.();
-        this.#detections.delete(name);
+      onFact(fact) {
+        fleet.plane.ledger.apply(fact, performance.now());
+        fleet.fact(fact);
+      },
+      onDetected(name, wire) {
+        fleet.publisher.detected(name, wire);
+        fleet.detected(name, wire);
       },
       log: (level, text) => options.log(level, "health", text),
     });
@@ -163,7 +139,7 @@ export class Reloader {
 
   /** Puts into force what sources have brought since; nothing is read again. */
   refresh(): Promise<void> {
-    return this.#inTurn(async () => this.#refresh());
+    return this.#inTurn(() => this.#refresh());
   }
 
   /** Puts rules into force that somebody sent. A failure at any step changes nothing. */
@@ -254,7 +230,7 @@ export class Reloader {
   }
 
   async #apply(sources: RuleSources, origin: Origin, dryRun = false): Promise<Applied | Refused> {
-    const { settings, env, folder, log, stickySecondsLegacy } = this.#options;
+    const { settings, env, folder, log, stickySecondsLegacy, fleet } = this.#options;
     const given = { settings: settings(), folder, env, stickySecondsLegacy };
     const { rules, problems } = await parseRules(sources, given, origin !== "files");
     if (!rules) return { kind: "refused", problems };
@@ -264,10 +240,12 @@ export class Reloader {
     const found = this.discovery.find(rules);
     let compiled: Compiled;
     try {
-      compiled = this.#compile(found.rules, versionOf(version, rules, found.rules), remarks, dryRun);
+      const fullVersion = versionOf(version, rules, found.rules);
+      compiled = this.#compile(found.rules, fullVersion, remarks, dryRun);
+      if (!dryRun) await fleet.prepare({ rules: found.rules, version: fullVersion });
     } catch (error) {
       if (!dryRun && this.#written) this.discovery.follow(this.#written.rules);
-      // A folder or CA file went away between the check and now.
+      // A folder or CA file went away between the check and now, or a worker cannot take the rules.
       return { kind: "refused", problems: [fileProblem(sources.main.file, (error as Error).message)] };
     }
     const outlines = { before: this.#rules ? outline(this.#rules) : emptyOutline, after: outline(found.rules) };
@@ -292,20 +270,22 @@ export class Reloader {
     return applied;
   }
 
-  #refresh(): void {
+  async #refresh(): Promise<void> {
     if (!this.#written) return;
     const { rules, version: written } = this.#written;
-    const { plane, log } = this.#options;
+    const { fleet, log } = this.#options;
     const found = this.discovery.find(rules);
     const version = versionOf(written, rules, found.rules);
-    if (version === plane.table.version) {
+    if (version === fleet.plane.table.version) {
       // Certificates and remarks may change without a route.
       this.discovery.use(found);
       return this.#options.given?.(found.pairs);
     }
     const remarks: string[] = [];
     try {
-      this.#enforce(found, this.#compile(found.rules, version, remarks, false));
+      const compiled = this.#compile(found.rules, version, remarks, false);
+      await fleet.prepare({ rules: found.rules, version });
+      this.#enforce(found, compiled);
       this.#refused = "";
     } catch (error) {
       const { message } = error as Error;
@@ -319,76 +299,30 @@ export class Reloader {
     this.#summariseSoon();
   }
 
-  #enforce(found: Found, { table, targets }: Compiled): void {
+  #enforce(found: Found, compiled: Compiled): void {
+    const { fleet } = this.#options;
     this.discovery.use(found);
     this.#rules = found.rules;
-    this.#publish(table, targets);
+    fleet.publisher.publish(compiled);
+    fleet.commit();
+    this.counts.versions++;
+    this.monitor.follow([...compiled.targets]);
+    this.#options.published?.();
     this.#options.given?.(found.pairs);
   }
 
   /** @param dryRun leaves no trace in what outlives tables */
   #compile(rules: Rules, version: string, remarks: string[], dryRun: boolean): Compiled {
-    const { settings, plane, stickyKey, log } = this.#options;
-    const files = new Map<string, string>();
-    let compiling = true;
-    const compiled = compile(rules, {
-      ...compileSettings(settings(), stickyKey),
-      ...this.#tls(),
-      readCa: (file) => files.get(file) ?? files.set(file, readFileSync(file, "utf8")).get(file)!,
-      ledger: dryRun ? new Ledger() : plane.ledger,
-      guardState: dryRun ? new GuardState() : plane.guardState,
-      forwarder: () => plane.options.forwarder,
-      version,
-      // Guards have more to say while they are at work.
-      warn: (remark) => (compiling ? void remarks.push(remark) : log("warn", "config", remark)),
+    const { settings, fleet, stickyKey, log, tlsPort, clientCertificates } = this.#options;
+    return compileOn(fleet.plane, rules, version, {
+      settings: settings(),
+      stickyKey,
+      tlsPort,
+      clientCertificates,
+      remark: (text) => void remarks.push(text),
+      warn: (text) => log("warn", "config", text),
+      dryRun,
     });
-    compiling = false;
-    return compiled;
-  }
-
-  /** What the settings say of the TLS port, as it turned out. */
-  #tls(): Pick<CompileContext, "tlsPort" | "clientCertificates"> {
-    const { tlsPort: written, clientCertificates } = compileSettings(this.#options.settings(), this.#options.stickyKey);
-    return {
-      tlsPort: written && (() => this.#options.tlsPort() ?? written()),
-      clientCertificates: clientCertificates && this.#options.clientCertificates(),
-    };
-  }
-
-  #publish(table: Plane["table"], targets: readonly HealthTarget[]): void {
-    const { plane } = this.#options;
-    const { ledger } = plane;
-    for (const { address, probe } of targets) {
-      const endpoint = ledger.endpoint(address);
-      if (probe.protocol !== "auto" || endpoint.wire !== undefined || endpoint.detecting) continue;
-      endpoint.detecting = new Promise<void>((resolve) => {
-        this.#detections.set(endpoint.name, () => {
-          endpoint.detecting = undefined;
-          resolve();
-        });
-      });
-    }
-    plane.metrics.follow(table);
-    plane.table = table;
-    this.counts.versions++;
-    const members = table.routes.flatMap((route) => route.pool?.members ?? []);
-    ledger.sweep(new Set(members.map((member) => member.healthKey)), new Set(table.routes.map((route) => route.name)));
-    const ofGuards = table.routes.flatMap((route) => route.guards.flatMap(({ trust }) => trust ?? []));
-    const trusts = [...table.routes.map((route) => route.trust), ...ofGuards];
-    plane.options.tunnels.sweep(new Set(trusts.map(trustKey)));
-    this.monitor.follow([...targets]);
-    this.#options.published?.();
-    this.#tidyUp();
-  }
-
-  /** What the old table held is garbage now; soon is better than late, at most once in a while and beside the loop. */
-  #tidyUp(): void {
-    if (this.#tidying) return;
-    this.#tidying = setTimeout(() => {
-      this.#tidying = undefined;
-      Bun.gc(false);
-    }, tidyAfterReloadMs);
-    this.#tidying.unref();
   }
 
   /** One summary for all that sources have changed in a while. */
@@ -412,8 +346,8 @@ export class Reloader {
 
   /** @param unchanged told even if nothing has changed */
   #tellSummary(unchanged: boolean): void {
-    const { plane, log, listeners } = this.#options;
-    const { table } = plane;
+    const { fleet, log, listeners } = this.#options;
+    const { table } = fleet.plane;
     const after = outline(this.#rules!);
     const changes = describeChanges(this.#told, after);
     this.#told = after;

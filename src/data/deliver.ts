@@ -107,7 +107,7 @@ class Delivery implements Attempt {
   answered(answer: Answer, nowMs: number): void {
     const { exchange, route } = this;
     exchange.upstreamMs = nowMs - this.beganMs;
-    this.member.health.succeeded();
+    this.#succeeded();
     exchange.failure = undefined;
     if (answer.tunnel) {
       exchange.acceptTunnel!(answer, route.responseEdits, this.#sticky);
@@ -132,6 +132,12 @@ class Delivery implements Attempt {
       this.#tried = nobody;
     }
     this.next(nowMs);
+  }
+
+  #succeeded(): void {
+    const { health, healthKey } = this.member;
+    if (health.asideUntilMs !== 0) this.plane.options.aside?.({ key: healthKey, leftMs: 0, cause: "" });
+    health.succeeded();
   }
 
   #pick(pool: Pool, nowMs: number): Member | undefined {
@@ -160,7 +166,7 @@ class Delivery implements Attempt {
     forwardWebSocket(this.plane, this, this.#sticky).then(
       (refusal) => {
         if (refusal) return this.answered(refusal, performance.now());
-        this.member.health.succeeded();
+        this.#succeeded();
         this.exchange.upstreamMs = performance.now() - this.beganMs;
         this.exchange.reply(undefined);
       },
@@ -179,7 +185,9 @@ function settle(plane: Plane, member: Member, failure: Failure, nowMs: number): 
   if (!failure.counts) return member.health.undecided();
   if (failure.reach === "nothing") member.endpoint.heardMs = -Infinity;
   if (member.health.failed(nowMs, failure.message)) {
-    const seconds = member.health.ejection.failMs / 1000;
+    const { failMs } = member.health.ejection;
+    const seconds = failMs / 1000;
+    plane.options.aside?.({ key: member.healthKey, leftMs: failMs, cause: failure.message });
     plane.options.log("warn", "health", `${member.endpoint.name} is put aside for ${seconds} s: ${failure.message}`);
   }
 }

@@ -9,7 +9,8 @@ import type { Table } from "./routing/table.ts";
 import { Metrics } from "./observe/metrics.ts";
 import type { RouteCounters } from "./observe/route-counters.ts";
 import { Refusals } from "./observe/refusals.ts";
-import { Ledger } from "./upstream/ledger.ts";
+import type { SharedState } from "./shared-state.ts";
+import { Ledger, type Aside } from "./upstream/ledger.ts";
 
 /** What the plane tells about each exchange when it is over. */
 export interface Ending {
@@ -35,6 +36,8 @@ export interface PlaneOptions {
   /** main.yaml, as `aralez explain -c` finds it; absent where there is none */
   readonly mainFile?: string | undefined;
   log(level: "error" | "warn" | "info" | "debug", target: string, text: string): void;
+  /** Tells other processes that a member was put aside, or answers again; absent where there are none. */
+  aside?: ((aside: Aside) => void) | undefined;
   /**
    * Called once per exchange, after its answer was written or cut.
    * @param unrouted where the metrics count it if it has no route
@@ -43,9 +46,9 @@ export interface PlaneOptions {
 }
 
 export class Plane {
-  readonly ledger = new Ledger();
+  readonly ledger: Ledger;
   readonly retryBudget = new RetryBudget();
-  readonly guardState = new GuardState();
+  readonly guardState: GuardState;
   /** clients that all listeners turned away */
   readonly refusals = new Refusals();
   readonly metrics = new Metrics();
@@ -61,6 +64,15 @@ export class Plane {
     retryBudgetPercent: 20,
   };
 
-  /** SIGHUP replaces it whole */
-  constructor(public options: PlaneOptions) {}
+  /**
+   * @param options SIGHUP replaces them whole
+   * @param shared what limits and turns count together with other workers; absent where there are none
+   */
+  constructor(
+    public options: PlaneOptions,
+    shared?: SharedState,
+  ) {
+    this.ledger = new Ledger(shared?.turns);
+    this.guardState = new GuardState(shared);
+  }
 }

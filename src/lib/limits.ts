@@ -30,6 +30,8 @@ export const logRetryMs = 1_000;
 export const logLookMs = 1_000;
 /** At exit the log may wait so long for a slow pipe. */
 export const logExitWaitMs = 250;
+/** A secret, key or CA file that a value names: the authorities of a whole system take a quarter of it. */
+export const namedFileBytesMax = MIB;
 /** YAML files larger than this are refused: 5,000 hosts take about 1 MiB. */
 export const configBytesMax = 8 * MIB;
 /** Aliases (`*name`) one YAML file may expand, nested ones counted each time: stops the billion-laughs document. */
@@ -335,6 +337,8 @@ export const drainHeadMs = 1_000;
 /** A URL and field lines that `explain` is asked about: what a request of that size could hold. */
 export const explainUrlCharsMax = 64 * KIB;
 export const explainFieldsMax = 1_000;
+/** Such a question as the JSON body of `POST /explain`. */
+export const explainBodyBytesMax = 256 * KIB;
 /** The verb `explain` asks the members of one route whether they are up, and waits so long for their answers. */
 export const explainChecksWaitMs = 6_000;
 /** Characters of a target in the `aralez explain …` that ends a log line; a longer one is cut. */
@@ -485,3 +489,63 @@ export const http2UpstreamFrameBytes = 64 * KIB;
 export const http2UpstreamHeaderMs = 10_000;
 /** While no more connections may be opened, it is looked so often whether one has room: a place is soon free, or not at all. */
 export const http2RoomLookMs = 20;
+/** The files of all processes, perhaps a million, are gone through for so long to name who has a port; 50 ms are usual. */
+export const portOwnerLookMs = 5_000;
+/** What a daemon that does not start may say to its caller: a page of problems. */
+export const daemonReportBytesMax = 64 * KIB;
+/** A daemon must serve by then (`daemon_ready_timeout_seconds`, Pingora's figure). */
+export const daemonReadyWaitMs = 600_000;
+/** An idle kept connection of a client has so long for a last request when the proxy drains: one may be on its way. */
+export const drainIdleMs = 1_000;
+/** … and on Bun.serve, which does not tell its connections, it is looked so often whether there are any. */
+export const drainLookMs = 50;
+/** A line between a process and its successor: a list of ports. */
+export const upgradeLineBytesMax = 64 * KIB;
+/** After SIGQUIT a process goes on accepting for so long while it waits for a successor (contract, 11.2). */
+export const upgradeQuitWaitMs = 10_000;
+/** A successor must serve by then: it reads all its files first, and certificates of thousands of hosts. */
+export const upgradeReadyWaitMs = 120_000;
+/** What a predecessor or a successor has to do at once (answer, close its ports, write its pid file) must be done by then. */
+export const upgradeAnswerWaitMs = 10_000;
+/** A predecessor that is to leave empties its queues, which is bounded below, and tells its clients; then it must have left. */
+export const upgradeGoneWaitMs = 30_000;
+/** Connections that began with the predecessor end with it: so long after the last of them could have begun, … */
+export const handOverOverlapMs = 250;
+/** … then its queues are looked at so often … */
+export const handOverLookMs = 20;
+/** … until they are empty, or this has passed: a client may wait in vain, the successor may not. */
+export const handOverQueueWaitMs = 5_000;
+/** A predecessor stays for so long at least: whoever sends it SIGQUIT after starting the successor must find it. */
+export const upgradeLingerMs = 2_000;
+/** A SIGQUIT that comes so soon after a take-over was meant for the predecessor: it looked the number up in the pid file. */
+export const upgradeQuitDeafMs = 10_000;
+/** A lock of shared memory is asked for so often, about 20 µs, before its holder seems to be without a core; … */
+export const lockSpins = 1_000;
+/** … then once a millisecond, and taken over after so many: its holder was killed or stopped. Ten times a long wait for a core. */
+export const lockNapsMax = 250;
+/** Turns of pools that workers share, 16 bytes each; a pool beyond goes round in each worker by itself. */
+export const sharedTurnsMax = 65_536;
+/** Workers: each gives a sign of life so often, … */
+export const workerBeatMs = 500;
+/** … and tells what it has counted at every so many: that much is lost when it is killed. */
+export const workerTallyBeats = 4;
+/** A worker silent for so many looks of the supervisor, one at every beat, hangs and is killed: its clients have waited 10 s. */
+export const workerSilentBeatsMax = 20;
+/** A worker must serve by then; from source on a busy machine it takes a second. */
+export const workerStartWaitMs = 30_000;
+/** Rules must be compiled by all workers by then, or none takes them: 8 MiB of hosts take a few seconds. */
+export const workerPrepareWaitMs = 20_000;
+/** /metrics and /status wait so long for the figures of a worker; what comes later is in the next ones. */
+export const workerFiguresWaitMs = 1_000;
+/** `explain` waits so long for a worker, which may have to ask a key server. */
+export const workerExplainWaitMs = 6_000;
+/** After the deadline of a drain workers cut what is open and write their last lines; one that is not gone by then is killed. */
+export const workerDrainSlackMs = 10_000;
+/** A worker that has said its last word waits so long for the channel to be closed. */
+export const workerFarewellMs = 2_000;
+/** A worker that lived shorter than this has died soon: the second time it is not started again at once … */
+export const workerSettledMs = 10_000;
+/** … but after this, doubled each time … */
+export const workerAgainMs = 250;
+/** … up to this. */
+export const workerAgainMsMax = 30_000;

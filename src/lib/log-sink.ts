@@ -3,8 +3,10 @@
  * Nothing here throws into the caller, and nothing waits for a slow reader.
  */
 import { logExitWaitMs, logFlushChars, logFlushMs, logQueueCharsMax, logQueueLinesMax, logRetryMs } from "./limits.ts";
-import { FileTarget, StreamTarget, type LogFile, type LogTarget } from "./log-target.ts";
+import { FileTarget, StreamTarget, type FileKeeping, type LogFile, type LogTarget } from "./log-target.ts";
 import { logLine, type LevelSinks, type LineSink } from "./log.ts";
+
+export type { FileKeeping } from "./log-target.ts";
 
 /** All sinks of one process. */
 export interface LogSinks {
@@ -25,11 +27,18 @@ export interface LogSinks {
 /**
  * @param logFile undefined = standard output
  * @param errorLog where warnings and errors go instead
+ * @param rotated called when a file was rotated
  */
-export function openLogSinks(logFile: LogFile | undefined, errorLog: LogFile | undefined): LogSinks {
-  const out = new LogSink(targetOf(logFile));
+export function openLogSinks(
+  logFile: LogFile | undefined,
+  errorLog: LogFile | undefined,
+  keeping: FileKeeping = "alone",
+  rotated: () => void = () => {},
+): LogSinks {
+  const open = (file: LogFile | undefined) => new LogSink(targetOf(file, keeping, rotated));
+  const out = open(logFile);
   // One file with two sinks would be rotated twice.
-  const errors = errorLog === undefined || errorLog.path === logFile?.path ? out : new LogSink(targetOf(errorLog));
+  const errors = errorLog === undefined || errorLog.path === logFile?.path ? out : open(errorLog);
   const each = (act: (sink: LogSink) => void) => new Set([out, errors]).forEach(act);
   return {
     log: { out, errors },
@@ -44,10 +53,11 @@ export function openLogSinks(logFile: LogFile | undefined, errorLog: LogFile | u
 }
 
 /** Containers name the streams by path; under systemd they are sockets, which cannot be opened by one. */
-function targetOf(file: LogFile | undefined): LogTarget {
-  if (file === undefined || file.path === "/dev/stdout") return new StreamTarget(1);
-  if (file.path === "/dev/stderr") return new StreamTarget(2);
-  return new FileTarget(file);
+function targetOf(file: LogFile | undefined, keeping: FileKeeping, rotated: () => void): LogTarget {
+  const shared = keeping !== "alone";
+  if (file === undefined || file.path === "/dev/stdout") return new StreamTarget(1, shared);
+  if (file.path === "/dev/stderr") return new StreamTarget(2, shared);
+  return new FileTarget(file, keeping, rotated);
 }
 
 export class LogSink implements LineSink {

@@ -40,6 +40,12 @@ export interface LogFile {
   readonly compress: boolean;
 }
 
+/**
+ * What a process does for a file beside appending whole lines to it: `alone` everything; of several that write to it one
+ * `leads` and rotates it for all, the others follow.
+ */
+export type FileKeeping = "alone" | "leads" | "follows";
+
 /** Appends to a file. Writes are not handed to a thread: 64 KiB take 20 µs, and a crash loses nothing that was written. */
 export class FileTarget implements LogTarget {
   #fd = -1;
@@ -49,9 +55,18 @@ export class FileTarget implements LogTarget {
   #lookedMs = 0;
   #wholeLines = true;
   #compressing = false;
+  readonly #clock: NodeJS.Timeout | undefined;
 
-  constructor(readonly file: LogFile) {
+  /** @param rotated called when the file was rotated */
+  constructor(
+    readonly file: LogFile,
+    readonly keeping: FileKeeping = "alone",
+    readonly rotated: () => void = () => {},
+  ) {
     this.#rotateAbove = this.#bytesMax;
+    // What the others write makes the file grow too.
+    if (keeping === "leads" && file.sizeMiB > 0)
+      this.#clock = setInterval(() => this.#lookAfterAll(), logLookMs).unref();
   }
 
   get name(): string {
@@ -59,7 +74,9 @@ export class FileTarget implements LogTarget {
   }
 
   get #bytesMax(): number {
-    return this.file.sizeMiB > 0 ? this.file.sizeMiB * 1024 * 1024 : Number.POSITIVE_INFINITY;
+    return this.file.sizeMiB > 0 && this.keeping !== "follows"
+      ? this.file.sizeMiB * 1024 * 1024
+      : Number.POSITIVE_INFINITY;
   }
 
   write(bytes: Uint8Array): number {
@@ -74,12 +91,27 @@ export class FileTarget implements LogTarget {
   }
 
   reopen(): void {
-    this.close();
+    this.#leave();
   }
 
   close(): void {
+    clearInterval(this.#clock);
+    this.#leave();
+  }
+
+  #leave(): void {
     if (this.#fd >= 0) closeSync(this.#fd);
     this.#fd = -1;
+  }
+
+  #lookAfterAll(): void {
+    try {
+      this.#look();
+      if (this.#fd < 0) this.#open();
+      if (this.#regular && this.#wholeLines && this.#bytes > this.#rotateAbove) this.#rotate();
+    } catch {
+      // The next line will find the same trouble and tell it.
+    }
   }
 
   #open(): void {
@@ -100,7 +132,7 @@ export class FileTarget implements LogTarget {
     this.#lookedMs = now;
     const there = statSync(this.file.path, { throwIfNoEntry: false });
     const ours = fstatSync(this.#fd);
-    if (there?.ino !== ours.ino || there.dev !== ours.dev) this.close();
+    if (there?.ino !== ours.ino || there.dev !== ours.dev) this.#leave();
     else this.#bytes = ours.size;
   }
 
@@ -118,8 +150,9 @@ export class FileTarget implements LogTarget {
       this.#note(`cannot rotate ${this.name}: ${(error as Error).message}`);
       return;
     }
-    this.close();
+    this.#leave();
     this.#open();
+    this.rotated();
     if (compress && keep > 0) void this.#compress(`${path}.1`);
   }
 
@@ -141,6 +174,8 @@ export class FileTarget implements LogTarget {
     this.#compressing = true;
     const unfinished = `${name}.gz.tmp`;
     try {
+      // The others have lines for the old file until they have turned to the new one.
+      if (this.keeping === "leads") await Bun.sleep(2 * logLookMs);
       await pipeline(createReadStream(name), createGzip(), createWriteStream(unfinished, { mode: 0o640 }));
       await rename(unfinished, `${name}.gz`);
       await rm(name);
@@ -166,7 +201,11 @@ export class FileTarget implements LogTarget {
 export class StreamTarget implements LogTarget {
   #fd = -1;
 
-  constructor(readonly stream: 1 | 2) {}
+  /** @param shared other processes write to it too */
+  constructor(
+    readonly stream: 1 | 2,
+    readonly shared = false,
+  ) {}
 
   get name(): string {
     return this.stream === 1 ? "standard output" : "standard error";
@@ -174,7 +213,15 @@ export class StreamTarget implements LogTarget {
 
   write(bytes: Uint8Array): number {
     if (this.#fd < 0) this.#fd = openStream(this.stream);
-    return writeWhatFits(this.#fd, bytes);
+    if (!this.shared) return writeWhatFits(this.#fd, bytes);
+    let taken = 0;
+    while (taken < bytes.length) {
+      const end = endOfPiece(bytes, taken);
+      const some = writeWhatFits(this.#fd, bytes.subarray(taken, end));
+      taken += some;
+      if (taken < end) break;
+    }
+    return taken;
   }
 
   reopen(): void {}
@@ -198,6 +245,17 @@ function openStream(stream: 1 | 2): number {
   } catch {
     return stream;
   }
+}
+
+/** A pipe takes pieces up to this whole or not at all (pipe(7), PIPE_BUF), so that no other process's lines come in between. */
+const pieceBytes = 4096;
+
+/** Whole lines, as many as fit; of a longer line as much as fits. */
+function endOfPiece(bytes: Uint8Array, start: number): number {
+  const limit = start + pieceBytes;
+  if (bytes.length <= limit) return bytes.length;
+  const line = bytes.lastIndexOf(newline, limit - 1);
+  return line >= start ? line + 1 : limit;
 }
 
 function writeWhatFits(fd: number, bytes: Uint8Array): number {

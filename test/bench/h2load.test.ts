@@ -58,7 +58,7 @@ traffic: 1.45MB (1518480) total, 1.03MB (1079950) headers (space savings 0.00%),
 
 test("what h2load is asked to do follows from the scenario", () => {
   const of = (name: string) => {
-    const rest = { seconds: 1, core: 0, folder: "/tmp", signal: new AbortController().signal };
+    const rest = { seconds: 1, cores: "0", folder: "/tmp", signal: new AbortController().signal };
     return h2loadRequest({ port: 65_001, scenario: { ...scenarios[name]!, grpc: false }, ...rest });
   };
   expect(of("tls")).toContain("--h1");

@@ -4,10 +4,12 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { features } from "../../bench/contenders/aralez-features.ts";
+import { Metrics } from "../../src/data/observe/metrics.ts";
 import { featureTable, measureFeatures } from "../../bench/in-process.ts";
 
 test("each feature is measured against the proxy with none", async () => {
   const { listen, connect } = Bun;
+  const { follow } = Metrics.prototype;
   // A folder of its own: the same may run beside this in another process.
   const own = mkdtempSync(join(tmpdir(), "aralez-test-"));
   const { TMPDIR } = process.env;
@@ -21,7 +23,9 @@ test("each feature is measured against the proxy with none", async () => {
   expect(costs.map(({ feature }) => feature)).toEqual([
     "network",
     ...Object.keys(features),
+    "uncounted",
   ] as (typeof costs)[number]["feature"][]);
+  expect(Metrics.prototype.follow).toBe(follow);
   for (const { us } of costs) expect(us).toBeGreaterThan(0);
   expect(costs.find(({ feature }) => feature === "aralez-none")!.moreUs).toBe(0);
   expect(featureTable(costs)).toContain("| aralez-sticky ");

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fillTables } from "../../src/data/routing/tables.ts";
 
-test("the README's key tables are those of this release", () => {
+test("the README's key tables are those of this release [B26]", () => {
   const readme = readFileSync(join(import.meta.dir, "../../README.md"), "utf8");
   expect(readme).toBe(fillTables(readme));
 });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ignoredByOriginal } from "../../src/data/routing/ignored-by-original.ts";
 import { readRuleFiles } from "../../src/data/routing/load-rules.ts";
-import { configBytesMax } from "../../src/lib/limits.ts";
+import { configBytesMax, namedFileBytesMax } from "../../src/lib/limits.ts";
 import { errorsOf, goodRules, onePath, rulesOf, server, settings, settingsWithoutKey, warningsOf } from "./support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "aralez-rules-"));
@@ -301,6 +301,24 @@ describe("authorization", () => {
       "5:39 the environment variable NONE is not set",
     ]);
   });
+});
+
+test("a file that a value names is neither waited for without end nor read without end", () => {
+  const pipe = join(folder, "pipe");
+  Bun.spawnSync(["mkfifo", pipe]);
+  writeFileSync(join(folder, "long"), Buffer.alloc(namedFileBytesMax + 1, "x"));
+  for (const [file, why] of [
+    [pipe, "it is no plain file"],
+    ["/dev/zero", "it is no plain file"],
+    [join(folder, "long"), `it has more than ${namedFileBytesMax} bytes`],
+    [folder, "EISDIR"],
+    [join(folder, "absent"), "there is no such file"],
+  ]) {
+    const of = (line: string) => errorsOf(rulesOf(onePath(line, server)))[0];
+    expect(of(`authorization: {type: apikey, data: {file: ${file}}}`)).toEndWith(`"${file}": ${why}`);
+    expect(of(`ca_file: ${file}`)).toContain(`cannot read "${file}": ${why}`);
+    expect(of(`authorization: {type: jwt, public_key: ${file}}`)).toContain(`cannot read "${file}": ${why}`);
+  }
 });
 
 describe("stickiness", () => {

@@ -26,9 +26,13 @@ describe("keys", () => {
     expect(errorsOf(settingsOf("cache_tll: 1\n"))).toEqual(["1:1 unknown key `cache_tll`"]);
   });
   test("those of a later release are named in one note", () => {
-    const { problems } = settingsOf("threads: 2\ndaemon: true\nhc_interval: 1\n");
+    const { problems } = settingsOf("tcp_keepalive_idle: 5\ntcp_keepalive_count: 2\nhc_interval: 1\n");
     expect(problems).toMatchObject([
-      { severity: "note", code: "not-in-force", message: "checked, not in force yet: threads, daemon" },
+      {
+        severity: "note",
+        code: "not-in-force",
+        message: "checked, not in force yet: tcp_keepalive_idle, tcp_keepalive_count",
+      },
     ]);
   });
   test("an unknown log_level is info, with a note", () => {
@@ -96,7 +100,7 @@ describe("files", () => {
     writeFileSync(join(folder, "no.pem"), "hello");
     const of = (name: string) =>
       errorsOf(loadSettings({ file: join(folder, "main.yaml"), text: `ca_file: ${name}\n` }, {})).join();
-    expect(of("gone.pem")).toContain('cannot read "gone.pem": ENOENT');
+    expect(of("gone.pem")).toContain('cannot read "gone.pem": there is no such file');
     expect(of("no.pem")).toContain('expected PEM in "no.pem"');
     writeFileSync(join(folder, "key.pem"), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     expect(of("key.pem")).toContain('expected a CERTIFICATE in "key.pem", found PRIVATE KEY');

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { Endpoint, Health } from "../../src/data/upstream/endpoint.ts";
+import { LocalTurn } from "../../src/data/upstream/turn.ts";
 import { Pool, type Member } from "../../src/data/upstream/pool.ts";
 import { stickyId, stickyKey, stickyLine, stickyMember } from "../../src/data/upstream/sticky.ts";
 import { RetryBudget } from "../../src/data/forward/retry-budget.ts";
@@ -24,17 +25,17 @@ function picks(pool: Pool, n: number, nowMs = 0): number[] {
 
 describe("round robin", () => {
   test("is even over the members", () => {
-    expect(picks(new Pool([member(1), member(2), member(3)], { next: 0, requests: 0 }), 6)).toEqual([1, 2, 3, 1, 2, 3]);
+    expect(picks(new Pool([member(1), member(2), member(3)], new LocalTurn()), 6)).toEqual([1, 2, 3, 1, 2, 3]);
   });
   test("follows weights, interleaved", () => {
-    const order = picks(new Pool([member(1, 4), member(2, 2), member(3, 2)], { next: 0, requests: 0 }), 8);
+    const order = picks(new Pool([member(1, 4), member(2, 2), member(3, 2)], new LocalTurn()), 8);
     expect(order.filter((port) => port === 1)).toHaveLength(4);
     expect(order.filter((port) => port === 2)).toHaveLength(2);
     expect(order.join("")).not.toContain("111");
   });
   test("leaves out members that are down, and says so when none is left", () => {
     const [a, b] = [member(1), member(2)];
-    const pool = new Pool([a, b], { next: 0, requests: 0 });
+    const pool = new Pool([a, b], new LocalTurn());
     a.health.state = "down";
     expect(picks(pool, 3)).toEqual([2, 2, 2]);
     b.health.state = "down";
@@ -42,7 +43,7 @@ describe("round robin", () => {
     expect(pool.allDown).toBe(true);
   });
   test("goes on where it was after a reload, by its turn counter", () => {
-    const turn = { next: 0, requests: 0 };
+    const turn = new LocalTurn();
     picks(new Pool([member(1), member(2), member(3)], turn), 2);
     expect(picks(new Pool([member(1), member(2), member(3)], turn), 1)).toEqual([3]);
   });
@@ -84,7 +85,7 @@ describe("passive ejection", () => {
   });
   test("never takes the last usable member", () => {
     const [a, b] = [member(1), member(2)];
-    const pool = new Pool([a, b], { next: 0, requests: 0 });
+    const pool = new Pool([a, b], new LocalTurn());
     b.health.state = "down";
     for (let i = 0; i < 3; i++) a.health.failed(i, "refused");
     expect(pool.pick(10, [])).toBe(a);
@@ -102,7 +103,7 @@ describe("the sticky cookie", () => {
   const on = (path: string, ...ports: number[]) =>
     new Pool(
       ports.map((port) => member(port, 1, stickyId(key, "a.test", path, `127.0.0.1:${port}`))),
-      { next: 0, requests: 0 },
+      new LocalTurn(),
     );
   const value = (line: readonly [string, string]) => line[1].split(";")[0]!;
 

@@ -5,7 +5,7 @@ import * as h2 from "../../src/data/wire/http2/protocol.ts";
 import { frame, get, Http2Peer, settings, uint32 } from "../support/http2-peer.ts";
 import { startHttp2Origin, type RespondHttp2 } from "../support/http2-origin.ts";
 import { startOrigin, startRawOrigin } from "../support/origins.ts";
-import { startProxy, until } from "../support/proxy.ts";
+import { oneProcess, startProxy, until } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
 const engines = { listener_engine: "socket", upstream_engine: "socket" } as const;
@@ -232,7 +232,7 @@ describe("upstreams of HTTP/2", () => {
     const kind = tls ? "over TLS" : "without TLS";
     test(`${kind}: found without a word, bodies and trailers both ways, to clients of both versions`, async () => {
       await using origin = await startHttp2Origin(respond, { tls });
-      await using proxy = await startProxy(rules(origin.address), engines);
+      await using proxy = await startProxy(rules(origin.address), { ...engines, ...oneProcess });
       using session = open(proxy.plainPort);
       const large = Buffer.alloc(3 << 20, "z");
       const answer = await ask(session, { ":method": "POST", ":path": "/a?b=c", "x-trailers": "1" }, large);

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import net from "node:net";
 import { echo, startOrigin, startRawOrigin } from "../support/origins.ts";
-import { overTls, startProxy, until } from "../support/proxy.ts";
+import { oneProcess, overTls, startProxy, until } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
 const rules = (address: string, more = "") =>
@@ -66,7 +66,7 @@ test("keepalive_requests ends a connection in order", async () => {
 
 test("above max_connections a client gets 503 at once, below it all is well again", async () => {
   await using up = await startOrigin();
-  await using proxy = await startProxy(rules(up.address), { ...socketEngines, max_connections: 2 });
+  await using proxy = await startProxy(rules(up.address), { ...socketEngines, ...oneProcess, max_connections: 2 });
   const idle = [1, 2].map(() => net.connect(proxy.port, "127.0.0.1"));
   const ask = () => raw(proxy.port, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
   // On the TLS port it is turned away before the handshake.
@@ -86,6 +86,7 @@ test("max_upstream_connections makes requests wait, and 503 after `connect`", as
   });
   await using proxy = await startProxy(rules(up.address, "healthcheck: false"), {
     ...socketEngines,
+    ...oneProcess,
     max_upstream_connections: 2,
   });
   const ask = () => raw(proxy.port, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
@@ -208,7 +209,7 @@ test("a tunnel counts towards max_upstream_connections while it lasts, and no lo
     const ask = data.toString().startsWith("GET");
     socket.write(ask ? "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhi" : data);
   });
-  const limited = { ...socketEngines, max_upstream_connections: 1 };
+  const limited = { ...socketEngines, ...oneProcess, max_upstream_connections: 1 };
   await using proxy = await startProxy(rules(up.address, "healthcheck: false, timeouts: { connect: 0.05 }"), limited);
   const upgrade = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
   for (let i = 0; i < 4; i++) {

@@ -41,6 +41,8 @@ upstreams:
     paths: { "/only": { servers: ${at("root")} } }
   "[::1]":
     paths: { "/": { servers: ${at("deep")} } }
+  here.test:
+    paths: { "/": { redirect_to: "/" }, "/there": { redirect_to: "https://new.test/" } }
   DEFAULT:
     paths: { "/": { servers: ${at("fallback")} }, "/tls": { servers: ${at("root")}, to_https: true } }
 `);
@@ -184,6 +186,13 @@ describe("a redirect keeps host and query, needs no servers [16] [B5]", () => {
   test("by redirect_to goes to prefix + path + query and needs no servers", async () => {
     expect(await location("/moved/x?a=1&b=%20")).toBe("301 https://new.test/base/moved/x?a=1&b=%20");
     expect(await location("/found")).toBe("302 https://new.test/found");
+  });
+  test("that begins with a slash never names another host, whatever the path begins with", async () => {
+    for (const target of ["//evil.test/x", "/\\evil.test/x", "/\\/evil.test/x", "http://here.test//evil.test/x"])
+      expect([target, await location(target, "here.test")]).toEqual([target, "301 /evil.test/x"]);
+    expect(await location("/there//evil.test", "here.test")).toBe("301 https://new.test/there//evil.test");
+    const options = await raw(proxy.plainPort, "OPTIONS * HTTP/1.1\r\nHost: here.test\r\nConnection: close\r\n\r\n");
+    expect(options.fields.find(([name]) => name === "location")?.[1]).toBe("/");
   });
   const port = () => (overTls ? `:${proxy.tlsPort}` : "");
   test("by to_https keeps host and query, without a port while there is no TLS listener", async () => {

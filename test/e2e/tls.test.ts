@@ -9,6 +9,7 @@ import { madeBySelf, put, temporary } from "../support/certificates.ts";
 import { Program } from "../support/programs.ts";
 import { startOrigin, type Origin } from "../support/origins.ts";
 import { startPatientProxy, startProxy, until, type TestProxy } from "../support/proxy.ts";
+import { send } from "../support/send.ts";
 import { raw } from "../support/raw.ts";
 import { curl } from "../support/curl.ts";
 import { handshake, openTls, rawOver, selfSigned, startAuthority, type Pem } from "../support/tls.ts";
@@ -176,6 +177,15 @@ upstreams:
       await until(async () => (await tls.shown("c.test")) === "CN=c.test", "c.test");
       tls.put("b", { key: "nonsense", cert: "nonsense" });
       tls.put("bad", { key: certificates.a.key, cert: certificates.b.cert });
+      // The status names it, as the log and `aralez certs` do.
+      await until(async () => {
+        const { body } = await send(tls.proxy.adminPort, "/status", { host: "127.0.0.1" });
+        const { certificates: served, certificate_problems: problems } = JSON.parse(body);
+        return (
+          served.every(({ name }: { name: string }) => name !== "bad") &&
+          /bad\.(crt|key)/.test(JSON.stringify(problems))
+        );
+      }, "the bad pair in /status");
       await tls.proxy.logged(/bad\.(crt|key)/);
       expect(await tls.shown("b.test")).toBe("CN=b.test");
       tls.remove("c");

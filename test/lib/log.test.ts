@@ -196,6 +196,43 @@ describe("a log file", () => {
     expect(statSync(inFolder("gz.log.1.gz")).mode & 0o777 & ~0o640).toBe(0);
   });
 
+  test("that several write to is rotated by one of them, and no line is lost or torn", async () => {
+    const file = logFile("many.log", { sizeMiB: 1, keep: 9, compress: true });
+    const followers: LogSink[] = [];
+    const reopen = () => followers.forEach((sink) => sink.reopen());
+    const leader = new LogSink(new FileTarget(file, "leads", reopen));
+    for (let i = 0; i < 2; i++) followers.push(new LogSink(new FileTarget(file, "follows")));
+    const names = () => readdirSync(folder).filter((name) => name.startsWith("many.log"));
+    leader.write("begun");
+    for (let i = 0; i < 1_500; i++) for (const sink of followers) sink.write(`${i} `.padEnd(511, "."));
+    for (const sink of followers) sink.flushSync();
+    await until("the archive", () => names().join() === "many.log,many.log.1.gz");
+    for (const sink of [leader, ...followers]) sink.close();
+    const lines = (gunzipSync(readFileSync(inFolder("many.log.1.gz"))).toString() + read("many.log"))
+      .trim()
+      .split("\n");
+    expect(lines).toHaveLength(3_001);
+    for (let i = 0; i < 1_500; i++) expect(lines.filter((line) => line.startsWith(`${i} .`))).toHaveLength(2);
+  });
+
+  test("that is a pipe with several writers gets whole lines", async () => {
+    const script = `
+      const { openLogSinks } = await import(${JSON.stringify(join(import.meta.dir, "../../src/lib/log-sink.ts"))});
+      const sinks = openLogSinks(undefined, undefined, "follows");
+      const letter = process.argv[1];
+      for (let i = 0; i < 8_000; i++) {
+        sinks.access.write(letter.repeat(1 + (i % 700)) + "!");
+        if (i % 100 === 0) await Bun.sleep(1);
+      }
+      sinks.close();`;
+    const shell = '{ "$0" -e "$1" a & "$0" -e "$1" b & "$0" -e "$1" c & wait; } | cat';
+    const child = Bun.spawn(["sh", "-c", shell, process.execPath, script], { stdout: "pipe", stderr: "inherit" });
+    const lines = (await child.stdout.text()).trimEnd().split("\n");
+    const torn = lines.filter((line) => !/^(a+|b+|c+)!$/.test(line) && !line.includes(" lines dropped"));
+    expect(torn).toEqual([]);
+    expect(lines.length).toBeGreaterThan(1_000);
+  });
+
   test("that cannot be written is complained of once, kept in memory, and written as soon as it can be", async () => {
     const complaints: string[] = [];
     const sink = new LogSink(new FileTarget(logFile("late/x.log")), (text) => complaints.push(text));

@@ -147,6 +147,14 @@ export class Http2Peer implements AsyncDisposable {
     };
   }
 
+  /** Bytes of body so far. */
+  received(stream: number): number {
+    return this.frames.reduce(
+      (sum, it) => (it.type === h2.DATA && it.stream === stream ? sum + it.payload.length : sum),
+      0,
+    );
+  }
+
   body(stream: number): string {
     return Buffer.concat(
       this.frames.filter((it) => it.type === h2.DATA && it.stream === stream).map(({ payload }) => payload),

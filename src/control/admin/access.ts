@@ -66,13 +66,25 @@ const loopback = new AddressSet(["loopback"]);
 function isFromHere(exchange: Exchange): boolean {
   // A unix socket is reached by whoever may open it (0600).
   const isLocal = exchange.peer === "" || loopback.has(exchange.peer);
-  if (!isLocal || passedOn.some((name) => exchange.field(name) !== undefined)) return false;
+  if (!isLocal || passedOn.some((name) => exchange.field(name) !== undefined) || isOfAnotherPage(exchange))
+    return false;
   if (exchange.peer === "" || exchange.authority === undefined) return true;
   const host = readAuthority(exchange.authority)?.host ?? "";
   return host === "localhost" || ipBytes(host.replace(/^\[|\]$/g, "")) !== undefined;
 }
 
-const passedOn = ["x-forwarded-for", "forwarded", "x-real-ip", "via", "cdn-loop"];
+const passedOn = (
+  "x-forwarded-for forwarded x-real-ip via cdn-loop x-forwarded-host x-forwarded-proto x-forwarded-server x-client-ip " +
+  "true-client-ip cf-connecting-ip"
+).split(" ");
+
+/** A browser here asks for a page from elsewhere. That could not read the answer, but has no business to ask either. */
+function isOfAnotherPage(exchange: Exchange): boolean {
+  const site = exchange.field("sec-fetch-site");
+  if (site !== undefined && site !== "same-origin" && site !== "none") return true;
+  const origin = exchange.field("origin");
+  return origin !== undefined && URL.parse(origin)?.host !== exchange.authority;
+}
 
 function decode(text: string): string {
   try {

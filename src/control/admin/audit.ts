@@ -6,18 +6,20 @@ import type { PlaneOptions } from "../../data/plane.ts";
 
 export function close(
   { log }: { readonly log: PlaneOptions["log"] },
-  { exchange, keyBy }: AdminRequest,
+  { exchange, path, keyBy }: AdminRequest,
   reply: OwnReply,
 ): void {
   reply.fields.push(["X-Request-Id", exchange.id]);
   if (reply.why !== "") {
     const { status } = reply;
     const key = keyBy === undefined ? "without key" : `key by ${keyBy}`;
+    // What is asked about there may hold the credentials of a request.
+    const shown = path === "/explain" ? path : redactTarget(exchange.target);
     const client = exchange.client === "" ? "unix socket" : exchange.client;
     log(
       status >= 400 ? "warn" : "info",
       "admin",
-      `${status} ${exchange.method} ${redactTarget(exchange.target)}, client: ${client}, ${key}, id: ${exchange.id}: ${reply.why}`,
+      `${status} ${exchange.method} ${shown}, client: ${client}, ${key}, id: ${exchange.id}: ${reply.why}`,
     );
   }
   exchange.reply(reply);

@@ -47,7 +47,11 @@ async function answer(site: AdminSite, request: AdminRequest): Promise<OwnReply>
   const endpoint = here.find(({ methods }) => allows(methods, method));
   const refusal = refusalOf(site, request, endpoint?.access ?? here[0]?.access ?? "key");
   if (refusal) return refusal;
-  if (endpoint) return endpoint.answer(request);
+  if (endpoint) {
+    const reply = await endpoint.answer(request);
+    // Whoever used the key has a line, also where nothing changed.
+    return endpoint.access === "key" && reply.why === "" ? { ...reply, why: "answered" } : reply;
+  }
   if (here.length === 0) return refuse(404, "the admin API has no such path");
   const allowed = here.flatMap(({ methods }) => methods.flatMap((name) => (name === "GET" ? ["GET", "HEAD"] : [name])));
   return refuse(405, `the method ${method} is not served here`, [["Allow", allowed.join(", ")]]);

@@ -10,7 +10,10 @@ import { healthEndpoints } from "./health.ts";
 import { statusEndpoint, type StatusOptions } from "./status.ts";
 import { tokenEndpoint } from "./tokens.ts";
 
-export interface SiteOptions extends Pick<StatusOptions, "release" | "listeners" | "open" | "unready" | "more"> {
+export interface SiteOptions extends Pick<
+  StatusOptions,
+  "release" | "collect" | "listeners" | "open" | "unready" | "more"
+> {
   settings(): Settings;
   readonly plane: Plane;
   readonly reloader: Reloader;

@@ -16,6 +16,8 @@ export interface StatusOptions {
   lastLoad(): LastLoad | undefined;
   readonly refusals: Refusals;
   readonly release: string;
+  /** brings counters of other processes up to date */
+  collect(): Promise<void>;
   listeners(): readonly { readonly name: string; readonly url: string }[];
   /** exchanges under way */
   open(): number;
@@ -31,6 +33,7 @@ export function statusEndpoint(options: StatusOptions): Endpoint {
     path: "/status",
     access: "read",
     async answer(request) {
+      await options.collect();
       return reply(200, "application/json", await render(options, request), "");
     },
   };

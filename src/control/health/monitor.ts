@@ -45,8 +45,8 @@ export interface MonitorOptions {
 export interface Snapshot {
   /** of the targets that have had a verdict */
   readonly facts: readonly Fact[];
-  /** by endpoint name */
-  readonly wires: ReadonlyMap<string, Wire>;
+  /** what was told of an endpoint, by its name; undefined = it could not be found out */
+  readonly wires: ReadonlyMap<string, Wire | undefined>;
 }
 
 /** What the targets of one endpoint share. */
@@ -111,8 +111,15 @@ export class HealthMonitor {
   follow(targets: readonly Target[]): void {
     if (this.#stopped) return;
     const wanted = new Set(targets.map(({ key }) => key));
-    for (const watch of this.#watches.values()) if (!wanted.has(watch.target.key)) this.#drop(watch);
+    const unanswered = new Set<string>();
+    for (const watch of this.#watches.values()) {
+      if (wanted.has(watch.target.key)) continue;
+      this.#drop(watch);
+      if (!watch.site.told) unanswered.add(watch.site.name);
+    }
     for (const target of targets) if (!this.#watches.has(target.key)) this.#add(target);
+    // Requests of the table before wait to hear what it speaks, and nobody asks any more.
+    for (const name of unanswered) if (!this.#sites.has(name)) this.#options.onDetected(name, undefined);
     this.#release();
   }
 
@@ -127,8 +134,8 @@ export class HealthMonitor {
     for (const { target, streak, cause } of this.#watches.values()) {
       if (streak.up !== undefined) facts.push({ key: target.key, up: streak.up, cause });
     }
-    const wires = new Map<string, Wire>();
-    for (const { name, known } of this.#sites.values()) if (known) wires.set(name, known);
+    const wires = new Map<string, Wire | undefined>();
+    for (const { name, known, told } of this.#sites.values()) if (told) wires.set(name, known);
     return { facts, wires };
   }
 

@@ -1,13 +1,14 @@
 /** The metrics page: everything that a scrape gets, rendered by prom-client in the text format of Prometheus. */
 import type { CertificateSet } from "../../data/tls/certificate-set.ts";
-import type { Plane } from "../../data/plane.ts";
 import { metricValuesPerTurn } from "../../lib/limits.ts";
 import type { SourceState } from "../discovery/standing.ts";
+import type { Fleet } from "../fleet.ts";
 import { gauge, type Family, type Labels } from "./family.ts";
 import { originals } from "./originals.ts";
 import { processFamilies, processFigures } from "./process-figures.ts";
 import type { ReloadCounts } from "./reload-counts.ts";
 import { endpointFamilies, refusalFamilies, routeFamilies } from "./traffic.ts";
+import { workerFamilies } from "./workers.ts";
 
 /** Which program this is. */
 export interface Build {
@@ -17,15 +18,12 @@ export interface Build {
 
 /** Where the figures come from; asked at each scrape. */
 export interface MetricSources {
-  readonly plane: Plane;
+  readonly fleet: Fleet;
   readonly reloads: ReloadCounts;
   readonly build: Build;
   /** of the TLS port; undefined without one */
   certificates(): CertificateSet | undefined;
-  /** exchanges that have not ended */
-  inFlight(): number;
-  /** exchanges open at each listener */
-  listeners(): readonly { readonly name: string; readonly open: number }[];
+  /** of this process */
   logLinesLost(): number;
   /** Consul and Kubernetes, where the rules select them */
   providers(): readonly SourceState[];
@@ -49,6 +47,7 @@ export function renderMetrics(sources: MetricSources): Promise<string> {
 async function render(sources: MetricSources): Promise<string> {
   // It is wanted here alone, and a program that is never scraped need not load it.
   const { Registry } = await import("prom-client");
+  await sources.fleet.collect();
   let text = "";
   for (const family of familiesOf(sources)) text += await renderFamily(family, Registry);
   return text;
@@ -78,12 +77,13 @@ function withoutHead(lines: string): string {
 
 /** Everything a scrape gets, made as it is asked for: each family is read at one moment. */
 function* familiesOf(sources: MetricSources): Iterable<Family> {
-  const { plane, reloads, build } = sources;
-  const figures = processFigures();
+  const { fleet, reloads, build } = sources;
+  const { plane, usage } = fleet;
+  const figures = processFigures(usage);
   yield* originals(plane.metrics, {
     ...figures,
-    inFlight: sources.inFlight(),
-    logLinesLost: sources.logLinesLost(),
+    inFlight: fleet.open,
+    logLinesLost: sources.logLinesLost() + usage.logLinesLost,
   });
   yield* routeFamilies(plane.metrics);
   yield* refusalFamilies(plane);
@@ -94,12 +94,13 @@ function* familiesOf(sources: MetricSources): Iterable<Family> {
   yield gauge(
     "aralez_listener_requests_in_flight",
     "Requests, WebSockets and tunnels under way by listener",
-    sources.listeners().map(({ name, open }) => [{ listener: name }, open] as const),
+    fleet.listeners.map(({ name, open }) => [{ listener: name }, open] as const),
   );
   yield gauge("aralez_build_info", "1; the labels say which program this is", [
     [{ version: build.version, commit: build.commit, bun: Bun.version }, 1],
   ]);
   yield* processFamilies(figures);
+  yield* workerFamilies(fleet.workers);
 }
 
 function providerFamilies(states: readonly SourceState[]): Family[] {

@@ -1,24 +1,36 @@
-/** Figures of this process, by the names that every Prometheus client uses. */
+/** Figures of this process, by the names that every Prometheus client uses; with workers, of all processes together. */
 import { readdirSync } from "node:fs";
 import { descriptorsMax } from "../../lib/descriptors.ts";
+import type { Usage } from "../fleet.ts";
 import { counter, gauge, type Family } from "./family.ts";
 
 export interface ProcessFigures {
   readonly openFiles: number;
   readonly residentBytes: number;
+  readonly cpuSeconds: number;
 }
 
-export function processFigures(): ProcessFigures {
-  return { openFiles: openFiles(), residentBytes: process.memoryUsage.rss() };
+/** @param others what the workers use */
+export function processFigures(others: Usage): ProcessFigures {
+  const { openFiles, residentBytes, cpuSeconds } = ownFigures();
+  return {
+    openFiles: openFiles + others.openFiles,
+    residentBytes: residentBytes + others.residentBytes,
+    cpuSeconds: cpuSeconds + others.cpuSeconds,
+  };
 }
 
-export function processFamilies({ openFiles, residentBytes }: ProcessFigures): Family[] {
+export function ownFigures(): ProcessFigures {
   const { user, system } = process.cpuUsage();
+  return { openFiles: openFiles(), residentBytes: process.memoryUsage.rss(), cpuSeconds: (user + system) / 1e6 };
+}
+
+export function processFamilies({ openFiles, residentBytes, cpuSeconds }: ProcessFigures): Family[] {
   return [
-    counter("process_cpu_seconds_total", "CPU time of user and system", (user + system) / 1e6),
+    counter("process_cpu_seconds_total", "CPU time of user and system", cpuSeconds),
     gauge("process_resident_memory_bytes", "Resident memory", residentBytes),
     gauge("process_open_fds", "Files and sockets that are open", openFiles),
-    gauge("process_max_fds", "Files and sockets that may be open", descriptorsMax()),
+    gauge("process_max_fds", "Files and sockets that one process may have open", descriptorsMax()),
     gauge(
       "process_start_time_seconds",
       "When the process started, in seconds since 1970",

@@ -14,22 +14,41 @@ export function isToken(text: string): boolean {
   return tokenForm.test(text);
 }
 
+/** One change of what is pending; without its second half it is over. Plain data. */
+export type ChallengeChange =
+  | { readonly token: string; readonly keyAuthorization: string | undefined }
+  | { readonly name: string; readonly certificate: Served | undefined };
+
 export class Challenges {
   /** key authorizations by token */
   readonly #tokens = new Map<string, string>();
   /** TLS-ALPN-01: certificates by name */
   readonly #certificates = new Map<string, Served>();
   #reads = 0;
+  /** is told every change, so that other processes can {@link apply} it */
+  onChange: ((change: ChallengeChange) => void) | undefined;
 
   /** @param folder with a file for each token that any replica has pending */
   constructor(readonly folder: () => string) {}
 
   add(token: string, keyAuthorization: string): void {
-    this.#tokens.set(token, keyAuthorization);
+    this.apply({ token, keyAuthorization });
   }
 
   remove(token: string): void {
-    this.#tokens.delete(token);
+    this.apply({ token, keyAuthorization: undefined });
+  }
+
+  apply(change: ChallengeChange): void {
+    if ("token" in change) put(this.#tokens, change.token, change.keyAuthorization);
+    else put(this.#certificates, change.name, change.certificate);
+    this.onChange?.(change);
+  }
+
+  /** Everything that is pending, for a process that joins late. */
+  pending(): ChallengeChange[] {
+    const tokens = [...this.#tokens].map(([token, keyAuthorization]) => ({ token, keyAuthorization }));
+    return [...tokens, ...[...this.#certificates].map(([name, certificate]) => ({ name, certificate }))];
   }
 
   /** names that are being proved in the TLS handshake */
@@ -42,8 +61,7 @@ export class Challenges {
   }
 
   prove(name: string, certificate: Served | undefined): void {
-    if (certificate) this.#certificates.set(name, certificate);
-    else this.#certificates.delete(name);
+    this.apply({ name, certificate });
   }
 
   /**
@@ -70,4 +88,9 @@ export class Challenges {
       return undefined;
     }
   }
+}
+
+function put<V>(map: Map<string, V>, key: string, value: V | undefined): void {
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
 }

@@ -3,6 +3,7 @@ import type { Exchange } from "../exchange.ts";
 import type { Route } from "../routing/table.ts";
 import { Pool, type Member } from "../upstream/pool.ts";
 import { stickyMember } from "../upstream/sticky.ts";
+import { LocalTurn } from "../upstream/turn.ts";
 
 export interface Candidate {
   readonly server: string;
@@ -38,7 +39,7 @@ export function candidates(exchange: Exchange, route: Route, pool: Pool, nowMs: 
 
 /** By the pool's own rule, on a copy of its counter: asking must not take anybody's turn. */
 function orderOf({ retries }: Route, pool: Pool, sticky: Member | undefined, nowMs: number): Member[] {
-  const rehearsal = new Pool(pool.members, { ...pool.turn });
+  const rehearsal = new Pool(pool.members, new LocalTurn(pool.turn.next));
   const order: Member[] = sticky?.health.ready(nowMs) ? [sticky] : [];
   while (order.length <= retries) {
     const member = rehearsal.pick(nowMs, order);

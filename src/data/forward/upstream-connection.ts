@@ -6,6 +6,7 @@ import type { Body, BodySink, FieldLine } from "../body.ts";
 import type { Answer, FieldVisitor, Tunnel, Underway } from "../exchange.ts";
 import { Failure } from "../failure.ts";
 import type { Timeouts } from "../routing/table.ts";
+import { wireOf, type Member } from "../upstream/pool.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { Output } from "../wire/output.ts";
 import { findHeadEnd, hasBareLineFeed } from "../wire/head-bytes.ts";
@@ -161,8 +162,11 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
     const how = error ? "reset the connection" : "closed the connection";
     if (this.#body) this.fail(new Failure("body_cut", `the answer of ${this.name} was cut: it ${how}`));
     else if (!this.#attempt) this.shut();
-    else if (this.input) this.fail(new Failure("early_reset", `${this.name} ${how} inside the head of its answer`));
-    else this.fail(new Failure("early_reset", `${this.name} ${how} before it answered`));
+    else {
+      const when = this.input ? "inside the head of its answer" : "before it answered";
+      const hint = this.input ? "" : tlsHint(this.#attempt.member, undefined);
+      this.fail(new Failure("early_reset", `${this.name} ${how} ${when}${hint}`));
+    }
   }
 
   #sweepWaiting(nowMs: number, { firstByteMs, idleMs }: Timeouts): void {
@@ -211,6 +215,8 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
 
   #headIncomplete(input: Buffer): void {
     const length = input.length - this.at;
+    const hint = tlsHint(this.#attempt!.member, input.subarray(this.at));
+    if (hint !== "") return this.fail(new Failure("early_reset", `${this.name} did not answer in HTTP${hint}`));
     if (hasBareLineFeed(input, this.at + Math.max(0, this.#scanned - 1), input.length))
       return this.fail(new Failure("bad_answer", `${this.name}: a bare LF in the head of its answer`));
     this.#scanned = Math.max(0, length - 3);
@@ -312,6 +318,18 @@ export class UpstreamConnection implements SocketEvents, Swept, Underway {
     this.#answer = undefined;
     this.#body = undefined;
   }
+}
+
+/**
+ * What an operator may have to write: a server that nobody probes is spoken to in plain HTTP, and one that wants TLS either
+ * says so in an alert (RFC 8446 5.1) or just hangs up.
+ */
+function tlsHint(member: Member, answer: Uint8Array | undefined): string {
+  if (wireOf(member) !== "http") return "";
+  if (answer && answer[0] === 0x15 && answer[1] === 0x03)
+    return "; what it sent is TLS: its path needs `protocol: https`";
+  const unprobed = member.endpoint.wire === undefined && !member.health.probe;
+  return unprobed && !answer ? "; if it speaks TLS, its path needs `protocol: https`" : "";
 }
 
 /** RFC 9110 7.8: the protocol switched to must be one that was offered. */

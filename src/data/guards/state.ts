@@ -8,12 +8,24 @@ import { PasswordChecks } from "./authorization/password-checks.ts";
 import { InFlightMap, type InFlight } from "./limits/in-flight.ts";
 import { WindowTable, type Windows } from "./limits/windows.ts";
 
+/** Where clients are counted. */
+export interface Counts {
+  readonly windows: Windows;
+  readonly inFlight: InFlight;
+}
+
 export class GuardState {
-  readonly windows: Windows = new WindowTable(limitWindowMs);
-  readonly inFlight: InFlight = new InFlightMap();
+  readonly windows: Windows;
+  readonly inFlight: InFlight;
   readonly passwords = new PasswordChecks();
   readonly #keySets = new WeakCache<KeySet>();
   readonly #endpoints = new WeakCache<Endpoint>();
+
+  /** @param counts of all workers; this process counts for itself if absent */
+  constructor(counts?: Counts) {
+    this.windows = counts?.windows ?? new WindowTable(limitWindowMs);
+    this.inFlight = counts?.inFlight ?? new InFlightMap();
+  }
 
   /** The key set of a URL, for as long as some route uses it. */
   keySet(url: string, warn: (text: string) => void): KeySet {

@@ -14,7 +14,7 @@ export function toHttps(status: number, tlsPort: (() => number) | undefined): Gu
       if (isHttps(exchange)) return undefined;
       if (exchange.host === "") return refuse(400, "https needs a Host to redirect to");
       const port = tlsPort?.() ?? 443;
-      return redirect(status, `https://${exchange.host}${port === 443 ? "" : `:${port}`}${exchange.target}`);
+      return redirect(status, `https://${exchange.host}${port === 443 ? "" : `:${port}`}${pathOf(exchange.target)}`);
     },
   };
 }
@@ -23,6 +23,11 @@ export function toHttps(status: number, tlsPort: (() => number) | undefined): Gu
 export function isHttps(exchange: Exchange): boolean {
   if (exchange.secure) return true;
   return exchange.trusted && exchange.field("x-forwarded-proto")?.trim().toLowerCase() === "https";
+}
+
+/** `OPTIONS *` asks about the server as a whole, for which no URL has a path of its own. */
+export function pathOf(target: string): string {
+  return target === "*" ? "/" : target;
 }
 
 export function redirect(status: number, location: string): OwnReply {

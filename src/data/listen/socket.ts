@@ -86,6 +86,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
       census.connections++;
       site.connections.add(connection);
       site.sweeper.add(connection);
+      if (site.draining) connection.drainNow();
     },
     data: (socket, chunk) => socket.data.events.data(chunk as Buffer<ArrayBuffer>),
     drain: (socket) => socket.data.events.drain(),
@@ -96,7 +97,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
       socket.terminate();
     },
   };
-  const listener = listen(address, handlers);
+  const listener = listen(address, (options.sharesPort || options.mayShareLater) ?? false, handlers);
   descriptorReserve.hold();
   let stopped = false;
   const stop = (now: boolean) => {
@@ -194,11 +195,12 @@ export function descriptorOf(socket: Bun.Socket<unknown>): number {
   return (socket as { fd?: number }).fd ?? -1;
 }
 
-function listen(address: ListenAddress, socket: Bun.SocketHandler<Data>) {
+function listen(address: ListenAddress, sharesPort: boolean, socket: Bun.SocketHandler<Data>) {
   const common = { socket, allowHalfOpen: true };
+  const port = sharesPort ? { reusePort: true } : { exclusive: true };
   return "unix" in address
     ? Bun.listen<Data>({ unix: address.unix, ...common })
-    : Bun.listen<Data>({ hostname: address.hostname, port: address.port, exclusive: true, ...common });
+    : Bun.listen<Data>({ hostname: address.hostname, port: address.port, ...port, ...common });
 }
 
 /** Hears nothing: for sockets that are only waiting for their end. */

@@ -13,6 +13,12 @@ export const overheadBounds: Bounds = [
   0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1,
 ];
 
+/** What a histogram holds, or by how much it has grown, as plain data. */
+export interface HistogramFigures {
+  readonly counts: Float64Array;
+  readonly sumMs: number;
+}
+
 export class Histogram {
   readonly #boundsMs: Float64Array;
   /** of each bucket alone; the last one has no bound */
@@ -41,7 +47,15 @@ export class Histogram {
 
   /** Adds what another histogram of the same bounds has counted. */
   add(other: Histogram): void {
-    for (let i = 0; i < this.counts.length; i++) this.counts[i]! += other.counts[i]!;
-    this.sumMs += other.sumMs;
+    this.addFigures(other);
+  }
+
+  figures(): HistogramFigures {
+    return { counts: this.counts.slice(), sumMs: this.sumMs };
+  }
+
+  addFigures({ counts, sumMs }: HistogramFigures): void {
+    for (let i = 0; i < this.counts.length; i++) this.counts[i]! += counts[i]!;
+    this.sumMs += sumMs;
   }
 }

@@ -8,9 +8,9 @@ import type { Failure } from "../failure.ts";
 import type { Ending } from "../plane.ts";
 import type { Table } from "../routing/table.ts";
 import type { Endpoint } from "../upstream/endpoint.ts";
-import { EndpointCounters } from "./endpoint-counters.ts";
+import { EndpointCounters, type EndpointFigures } from "./endpoint-counters.ts";
 import { Histogram, overheadBounds } from "./histogram.ts";
-import { RouteCounters } from "./route-counters.ts";
+import { RouteCounters, type RouteFigures } from "./route-counters.ts";
 import { versionLabels, versionSlot } from "./slots.ts";
 
 /** Guards that answer without refusing anything. */
@@ -33,6 +33,8 @@ export class Metrics {
   readonly overhead = new Histogram(overheadBounds);
   #routes = new Map<string, RouteCounters>();
   #endpoints = new Map<string, EndpointCounters>();
+  /** of the table in force */
+  #hosts: ReadonlySet<string> = new Set();
 
   /** Those with counters of their own, in the order of the table. */
   get routes(): Iterable<RouteCounters> {
@@ -64,7 +66,8 @@ export class Metrics {
     }
     for (const { pool } of routes)
       for (const { endpoint } of pool?.members ?? []) this.#followEndpoint(endpoint, endpoints);
-    this.#retire(after, new Set(routes.map(({ host }) => host)));
+    this.#hosts = new Set(routes.map(({ host }) => host));
+    this.#retire(after, this.#hosts);
     this.#routes = after;
     this.#endpoints = endpoints;
   }
@@ -85,6 +88,34 @@ export class Metrics {
       this.formerRoutes.absorb(counters);
     }
     for (const host of this.formerByHost.keys()) if (!hosts.has(host)) this.formerByHost.delete(host);
+  }
+
+  /** All that count routes and what belongs to none, those of routes that are gone too. */
+  *everyRoute(): Iterable<RouteCounters> {
+    yield* this.#routes.values();
+    yield* [this.unrouted, this.files, this.otherRoutes, this.formerRoutes];
+  }
+
+  *everyEndpoint(): Iterable<EndpointCounters> {
+    yield* this.#endpoints.values();
+    yield this.otherEndpoints;
+  }
+
+  /** Adds what another process has counted on a route. */
+  addRoute(host: string, route: string, figures: RouteFigures): void {
+    for (const shared of [this.unrouted, this.files, this.otherRoutes, this.formerRoutes])
+      if (shared.route === route) return shared.add(figures);
+    const counters = this.#routes.get(route);
+    if (counters) return counters.add(figures);
+    // It is gone here, or has none of its own here.
+    this.formerRoutes.add(figures);
+    if (this.#hosts.has(host)) this.formerByHost.set(host, (this.formerByHost.get(host) ?? 0) + requestsOf(figures));
+  }
+
+  /** Adds what another process has counted on an endpoint. One that is gone has no series any more. */
+  addEndpoint(name: string, figures: EndpointFigures): void {
+    if (name === this.otherEndpoints.endpoint) this.otherEndpoints.add(figures);
+    else this.#endpoints.get(name)?.add(figures);
   }
 
   /** Counts an exchange that is over. @param unrouted where one without a route is counted */
@@ -112,6 +143,10 @@ export class Metrics {
     const writtenMs = endedMs === 0 ? performance.now() : endedMs;
     this.overhead.observe(sentMs - startedMs + (writtenMs - answeredMs));
   }
+}
+
+function requestsOf({ rows }: RouteFigures): number {
+  return rows.reduce((sum, row) => sum + (row ? row.reduce((all, count) => all + count, 0) : 0), 0);
 }
 
 function tried(exchange: Exchange, counters: RouteCounters, failure: Failure | undefined): void {

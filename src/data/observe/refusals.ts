@@ -24,8 +24,8 @@ export type RefusalReason = (typeof refusalReasons)[number];
 export class Refusals {
   readonly #counts = new Map<RefusalReason, number>(refusalReasons.map((reason) => [reason, 0]));
 
-  count(reason: RefusalReason): void {
-    this.#counts.set(reason, this.#counts.get(reason)! + 1);
+  count(reason: RefusalReason, times = 1): void {
+    this.#counts.set(reason, this.#counts.get(reason)! + times);
   }
 
   of(reason: RefusalReason): number {

@@ -1,10 +1,19 @@
 /** RouteCounters: what has happened on one route, in plain numbers. Slots are made when they are first needed. */
-import { durationBounds, Histogram } from "./histogram.ts";
+import { durationBounds, Histogram, type HistogramFigures } from "./histogram.ts";
 import { methodLabels, methodSlot, statusLabels, statusSlot } from "./slots.ts";
 
 const bytesIn = 0;
 const bytesOut = 1;
 const retries = 2;
+
+/** What counters hold, or by how much they have grown, as plain data. */
+export interface RouteFigures {
+  /** by method's slot: requests by status's slot */
+  readonly rows: readonly (Float64Array | undefined)[];
+  readonly sums: Float64Array;
+  readonly denied: ReadonlyMap<string, number>;
+  readonly duration: HistogramFigures;
+}
 
 export class RouteCounters {
   /** by method: requests by status */
@@ -68,6 +77,27 @@ export class RouteCounters {
         if (count > 0) visit(methodLabels[method]!, statusLabels[status]!, count);
       }),
     );
+  }
+
+  figures(): RouteFigures {
+    return {
+      rows: this.#rows.map((row) => row?.slice()),
+      sums: this.#sums.slice(),
+      denied: new Map(this.#denied),
+      duration: this.duration.figures(),
+    };
+  }
+
+  /** Adds what was counted elsewhere. */
+  add({ rows, sums, denied, duration }: RouteFigures): void {
+    rows.forEach((row, method) => {
+      if (!row) return;
+      const own = (this.#rows[method] ??= new Float64Array(statusLabels.length));
+      row.forEach((count, status) => (own[status]! += count));
+    });
+    sums.forEach((sum, i) => (this.#sums[i]! += sum));
+    for (const [by, count] of denied) this.#denied.set(by, (this.#denied.get(by) ?? 0) + count);
+    this.duration.addFigures(duration);
   }
 
   /** Takes over what another one has counted, and what its exchanges under way will count yet. */

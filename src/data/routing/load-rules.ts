@@ -44,7 +44,7 @@ export interface LoadedRules {
 
 /** Pure, apart from reading the secrets, CA files and folders that the rules name. */
 export function loadRules(sources: RuleSources, given: GivenForRules): LoadedRules {
-  const main = new Report(new Source(sources.main.file, sources.main.text));
+  const main = new Report(new Source(sources.main.file, sources.main.text), known);
   const rules = loadMain(main, given);
   const problems = main.problems();
   const providers = rules?.provider ?? ["file"];
@@ -52,7 +52,7 @@ export function loadRules(sources: RuleSources, given: GivenForRules): LoadedRul
   // conf.d belongs to the provider `file`; while that is unknown its files are checked all the same.
   if (providers.includes("file")) {
     for (const source of sources.confd) {
-      const report = new Report(new Source(source.file, source.text));
+      const report = new Report(new Source(source.file, source.text), known);
       const more = loadHostFile(report, given, hosts);
       problems.push(...report.problems());
       Object.assign(hosts, more);

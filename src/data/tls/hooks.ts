@@ -23,6 +23,8 @@ export interface HookedHandler<Data> extends Bun.SocketHandler<Data> {
 export interface HookedOptions<Data> {
   readonly hostname: string;
   readonly port: number;
+  /** with other processes */
+  readonly sharesPort?: boolean | undefined;
   readonly tls: ContextOptions & {
     readonly minVersion: number;
     readonly maxVersion: number;
@@ -33,11 +35,11 @@ export interface HookedOptions<Data> {
 }
 
 /** @throws the error of Bun.listen: EADDRINUSE, EACCES, … */
-export function listenHooked<Data>(options: HookedOptions<Data>): Bun.TCPSocketListener<Data> {
+export function listenHooked<Data>({ sharesPort, ...options }: HookedOptions<Data>): Bun.TCPSocketListener<Data> {
   // BUN(1.4.4): the types know neither the hook nor the numeric versions; remove when they do.
   return Bun.listen<Data>({
     allowHalfOpen: true,
-    exclusive: true,
+    ...(sharesPort ? { reusePort: true } : { exclusive: true }),
     ...options,
   } as unknown as Bun.TCPSocketListenOptions<Data>);
 }

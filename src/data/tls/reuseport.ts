@@ -2,16 +2,7 @@
  * Steering: which of several listening sockets of one port gets new connections (SO_REUSEPORT, socket(7)). Without it the
  * kernel spreads them over all, and resets those that wait in the queue of one that closes.
  */
-import { dlopen, ptr } from "bun:ffi";
-import { readdirSync, readlinkSync } from "node:fs";
-
-const SOL_SOCKET = 1;
-const SO_ACCEPTCONN = 30;
-const SO_ATTACH_REUSEPORT_CBPF = 51;
-const SO_DETACH_REUSEPORT_BPF = 68;
-const AF_INET6 = 10;
-/** classic BPF: return a constant */
-const BPF_RET_K = 0x06;
+import { dropBeginnings, listeningSockets, steerTo, steerToAll } from "../../lib/listening-sockets.ts";
 
 export interface Steering {
   /** All new connections go to the listener that was opened last. */
@@ -20,86 +11,26 @@ export interface Steering {
   end(): void;
 }
 
-const open = (library: string) =>
-  dlopen(library, {
-    setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
-    getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
-    getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
-  }).symbols;
-
-let symbols: ReturnType<typeof open> | undefined;
-
-/** glibc's, or musl's. */
-function openLibc(): ReturnType<typeof open> | undefined {
-  for (const library of ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`]) {
-    try {
-      return open(library);
-    } catch {}
-  }
-  return undefined;
-}
-
 /**
  * @param port of this process's own listeners
+ * @param shared other processes listen on it too: whose sockets come in between is not known here, so the old ones turn
+ *   beginnings of connections away instead, and their clients come again to another socket after a second
  * @returns undefined where the system does not offer it: then a change of listeners may reset a few connections
  */
-export function steerNewConnections(port: number): Steering | undefined {
-  if (process.platform !== "linux") return undefined;
-  symbols ??= openLibc();
-  if (!symbols) return undefined;
+export function steerNewConnections(port: number, shared = false): Steering | undefined {
   const before = listeningSockets(port);
   if (before.length === 0) return undefined;
   let attached: number | undefined;
   return {
     toNewest() {
+      if (shared) return before.forEach(dropBeginnings);
       // Sockets stand in the order of their listen(); the newest is the last.
       const [newest] = listeningSockets(port).filter((fd) => !before.includes(fd));
-      if (newest === undefined || !attach(newest, before.length)) return;
+      if (newest === undefined || !steerTo(newest, before.length, 1)) return;
       attached = newest;
     },
     end() {
-      const none = new Int32Array([0]);
-      if (attached !== undefined) symbols!.setsockopt(attached, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, ptr(none), 4);
+      if (attached !== undefined) steerToAll(attached);
     },
   };
-}
-
-/** A program of one instruction, `return index`: the socket to take. */
-function attach(fd: number, index: number): boolean {
-  const instruction = Buffer.alloc(8);
-  instruction.writeUInt16LE(BPF_RET_K, 0);
-  instruction.writeUInt32LE(index, 4);
-  const program = Buffer.alloc(16);
-  program.writeUInt16LE(1, 0);
-  program.writeBigUInt64LE(BigInt(ptr(instruction)), 8);
-  return symbols!.setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, ptr(program), 16) === 0;
-}
-
-/** Descriptors of this process that listen on a TCP port. */
-function listeningSockets(port: number): number[] {
-  return readdirSync("/proc/self/fd")
-    .map(Number)
-    .filter((fd) => isSocket(fd) && listens(fd) && portOf(fd) === port);
-}
-
-function isSocket(fd: number): boolean {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`).startsWith("socket:");
-  } catch {
-    return false;
-  }
-}
-
-function listens(fd: number): boolean {
-  const value = new Int32Array(1);
-  const length = new Uint32Array([4]);
-  return symbols!.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, ptr(value), ptr(length)) === 0 && value[0] === 1;
-}
-
-function portOf(fd: number): number {
-  const address = Buffer.alloc(128);
-  const length = new Uint32Array([address.length]);
-  if (symbols!.getsockname(fd, ptr(address), ptr(length)) !== 0) return -1;
-  const family = address.readUInt16LE(0);
-  return family === 2 || family === AF_INET6 ? address.readUInt16BE(2) : -1;
 }

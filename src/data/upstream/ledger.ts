@@ -4,7 +4,8 @@
  */
 import { showAddress, type DialAddress } from "../../lib/address.ts";
 import { Endpoint, Health, type Ejection, type Probe, type Wire } from "./endpoint.ts";
-import type { Turn } from "./pool.ts";
+import { LocalTurn, type Turn } from "./turn.ts";
+import type { SharedTurns } from "./shared-turns.ts";
 
 /** An answer to a health question, sent from control to the data plane. Plain data. */
 export interface Fact {
@@ -13,10 +14,25 @@ export interface Fact {
   readonly cause: string;
 }
 
+/** What passive ejection has decided about a member. Plain data. */
+export interface Aside {
+  /** from {@link healthKey} */
+  readonly key: string;
+  /** how much longer; 0 = it answers again */
+  readonly leftMs: number;
+  readonly cause: string;
+}
+
 export class Ledger {
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #health = new Map<string, Health>();
   readonly #turns = new Map<string, Turn>();
+  readonly #sharedTurns: SharedTurns | undefined;
+
+  /** @param sharedTurns of all workers; this process goes round by itself if absent */
+  constructor(sharedTurns?: SharedTurns) {
+    this.#sharedTurns = sharedTurns;
+  }
 
   endpoint(address: DialAddress): Endpoint {
     const name = showAddress(address);
@@ -39,8 +55,32 @@ export class Ledger {
   /** The counters of one route. @param key host + path */
   turn(key: string): Turn {
     let turn = this.#turns.get(key);
-    if (!turn) this.#turns.set(key, (turn = { next: 0, requests: 0 }));
+    if (!turn) this.#turns.set(key, (turn = this.#sharedTurns?.turn(key) ?? new LocalTurn()));
     return turn;
+  }
+
+  findTurn(key: string): Turn | undefined {
+    return this.#turns.get(key);
+  }
+
+  endpoints(): Iterable<Endpoint> {
+    return this.#endpoints.values();
+  }
+
+  /** Takes over what another process found out by its own requests: a member is put aside, or answers again. */
+  putAside({ key, leftMs, cause }: Aside, nowMs: number): void {
+    const health = this.#health.get(key);
+    if (!health) return;
+    if (leftMs <= 0) return health.succeeded();
+    health.asideUntilMs = nowMs + leftMs;
+    health.cause = cause;
+  }
+
+  /** Members that are aside now. */
+  asides(nowMs: number): Aside[] {
+    return [...this.#health].flatMap(([key, { asideUntilMs, cause }]) =>
+      asideUntilMs > nowMs ? [{ key, leftMs: asideUntilMs - nowMs, cause }] : [],
+    );
   }
 
   /** @returns true when the verdict changed the state */
@@ -70,7 +110,11 @@ export class Ledger {
       else this.#health.delete(key);
     }
     for (const name of this.#endpoints.keys()) if (!inUse.has(name)) this.#endpoints.delete(name);
-    for (const key of this.#turns.keys()) if (!turnKeys.has(key)) this.#turns.delete(key);
+    for (const key of this.#turns.keys()) {
+      if (turnKeys.has(key)) continue;
+      this.#turns.delete(key);
+      this.#sharedTurns?.forget(key);
+    }
   }
 }
 

@@ -1,14 +1,7 @@
 /** Pool: a route's members and the policy that picks one of the ready ones. */
 import type { Protocol } from "../../lib/address.ts";
 import type { Endpoint, Health, Wire } from "./endpoint.ts";
-
-/** What a route counts for itself; outlives tables. */
-export interface Turn {
-  /** of round robin */
-  next: number;
-  /** that have ended */
-  requests: number;
-}
+import type { Turn } from "./turn.ts";
 
 /** An endpoint as one route sees it. */
 export interface Member {
@@ -56,15 +49,19 @@ export class Pool {
   #next(nowMs: number, tried: readonly Member[], evenAside: boolean): Member | undefined {
     const ring = this.#ring;
     const { turn } = this;
+    let from = turn.next;
     // The counter outlives tables: this ring may be shorter than the one before.
-    let at = turn.next < ring.length ? turn.next : 0;
+    let at = from < ring.length ? from : 0;
     for (let i = 0; i < ring.length; i++) {
       const member = ring[at]!;
       if (++at === ring.length) at = 0;
       const { health } = member;
       if (!(evenAside ? health.state !== "down" : health.ready(nowMs)) || tried.includes(member)) continue;
-      turn.next = at;
-      return member;
+      if (turn.advance(from, at)) return member;
+      // Another worker has taken this turn: the next one is looked for.
+      from = turn.next;
+      at = from < ring.length ? from : 0;
+      i = -1;
     }
     return undefined;
   }

@@ -125,6 +125,12 @@ describe("the master key opens everything [23]", () => {
     expect(line).toContain("client: 127.0.0.1, key by ?key=, id: ");
     await get(proxy, "/conf?key=guessed", { method: "POST" });
     expect(await proxy.logged(/admin - 403 POST \/conf\?key=\*\*\*/)).toContain("without key");
+    // Reading has one as well, and what a request is explained for stays out of it.
+    await adminOf(proxy)("GET", "/conf/history");
+    await proxy.logged(/admin - 200 GET \/conf\/history, client: 127\.0\.0\.1, key by Bearer, id: \S+: answered/);
+    const asked = encodeURIComponent("http://a.test/?session=guessed");
+    await adminOf(proxy)("GET", `/explain?url=${asked}&header=X-Session:guessed`);
+    await proxy.logged(/admin - 200 GET \/explain, client: /);
     expect(proxy.log()).not.toContain(masterKey);
     expect(proxy.log()).not.toContain("guessed");
   });
@@ -158,6 +164,8 @@ describe("/health and /ready are open, /metrics and /status as admin_read says",
     for (const target of ["/status", "/status?live", "/status?all", "/metrics"]) {
       expect((await get(proxy, target)).status).toBe(200);
       expect((await get(proxy, target, { host: `localhost:${proxy.adminPort}` })).status).toBe(200);
+      // Typed into a browser's address bar.
+      expect((await get(proxy, target, { fields: [["Sec-Fetch-Site", "none"]] })).status).toBe(200);
     }
   });
 
@@ -166,6 +174,10 @@ describe("/health and /ready are open, /metrics and /status as admin_read says",
     ["another proxy here, for its clients (X-Forwarded-For)", "127.0.0.1", [["X-Forwarded-For", "192.0.2.1"]]],
     ["another proxy here (Forwarded)", "127.0.0.1", [["Forwarded", "for=192.0.2.1"]]],
     ["another proxy here (Via)", "127.0.0.1", [["Via", "1.1 other"]]],
+    ["another proxy here (X-Forwarded-Host)", "127.0.0.1", [["X-Forwarded-Host", "public.test"]]],
+    ["a page from elsewhere in a browser here (Origin)", "127.0.0.1", [["Origin", "https://evil.test"]]],
+    ["a page without an origin (Origin: null)", "127.0.0.1", [["Origin", "null"]]],
+    ["a page from elsewhere in a browser here (Sec-Fetch-Site)", "127.0.0.1", [["Sec-Fetch-Site", "cross-site"]]],
   ] as [string, string, [string, string][]][])("loopback does not mean %s", async (_name, host, fields) => {
     const { status, body } = await get(proxy, "/status", { host, fields });
     expect(status).toBe(403);

@@ -35,6 +35,19 @@ describe("/explain", () => {
     });
     for (const { body } of [text, json]) expect(body).not.toContain("hush-hush");
   });
+  test("takes the question as JSON, so that no credentials of a request stand in a URL", async () => {
+    const admin = adminOf(proxy);
+    const ask = (body: string) => admin("POST", "/explain", { body, fields: [asJson] });
+    const { status, body } = await ask(
+      `{"method":"put","url":"http://a.test/x","header":["Authorization: Basic dTpo"]}`,
+    );
+    expect([status, JSON.parse(body)]).toMatchObject([200, { request: { method: "PUT" }, answer: { status: 401 } }]);
+    expect((await strangerAt(proxy)("POST", "/explain", { body: `{"url":"http://a.test/"}` })).status).toBe(403);
+    for (const odd of ["", "[]", "null", `"x"`, `{"url":5}`, `{"url":"http://a.test/","header":[["A: b"]]}`, "{}"])
+      expect([odd, (await ask(odd)).status]).toEqual([odd, 400]);
+    const long = await ask(`{"url":"http://a.test/${"x".repeat(300_000)}"}`);
+    expect(long.status).toBe(413);
+  });
   test("needs the key, and a question that can be understood", async () => {
     expect((await strangerAt(proxy)("GET", question)).status).toBe(403);
     for (const odd of ["/explain", "/explain?url=ftp://a.test/", `${question}&header=nonsense`, `${question}&client=x`])

@@ -177,7 +177,7 @@ describe("at the start", () => {
     expect([of("a.test"), sets.length]).toEqual([["server"], 0]);
   });
 
-  test("an empty folder, and a folder that is not there, give a self-signed placeholder and a warning", async () => {
+  test("an empty folder, and a folder that is not there, give a self-signed placeholder and a warning [B16]", async () => {
     const folder = temporaryFolder();
     const { store, lines, serves, sets } = await open(join(folder, "later"), { acme: { state: folder } });
     expect(store.set.pairs.map(({ state, names }) => [state, names])).toEqual([["placeholder", []]]);

@@ -45,21 +45,15 @@ describe("the first verdict", () => {
     expect(told.get(targets[0]!.key)).toEqual({ key: targets[0]!.key, up: true, cause: "" });
     expect(told.get(targets[1]!.key)).toEqual({ key: targets[1]!.key, up: true, cause: "" });
     expect(told.get(targets[2]!.key)).toEqual({ key: targets[2]!.key, up: false, cause: "connection refused" });
-    expect(new Map(detected)).toEqual(
-      new Map<string, Wire | undefined>([
-        [name(up), "http"],
-        [name(secure), "https"],
-        [`127.0.0.1:${gone.port}`, undefined],
-      ]),
-    );
+    const wires = new Map<string, Wire | undefined>([
+      [name(up), "http"],
+      [name(secure), "https"],
+      [`127.0.0.1:${gone.port}`, undefined],
+    ]);
+    expect(new Map(detected)).toEqual(wires);
     expect(lines).toEqual([`warn 127.0.0.1:${gone.port} is down: connection refused`]);
     expect(monitor.snapshot().facts).toHaveLength(3);
-    expect(monitor.snapshot().wires).toEqual(
-      new Map<string, Wire>([
-        [name(up), "http"],
-        [name(secure), "https"],
-      ]),
-    );
+    expect(monitor.snapshot().wires).toEqual(wires);
   });
 
   test("of nothing at all is there at once", async () => {

@@ -154,7 +154,7 @@ describe("grades", () => {
     unsafe: [] as string[],
   } as const;
   for (const grade of ["high", "medium", "unsafe"] as const) {
-    test(`${grade} refuses ${refused[grade].join(", ") || "none of them"} [22]`, async () => {
+    test(`${grade} refuses ${refused[grade].join(", ") || "none of them"} [22] [B17]`, async () => {
       const later = pairOf("later", selfSigned("later.test", "rsa"), ["later.test"], "rsa");
       for (const engine of ["socket", "bun"] as const) {
         await using tls = startTls({ certificates: setOf(rsa), grade, engine });

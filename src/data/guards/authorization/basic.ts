@@ -40,10 +40,18 @@ export class BasicGuard implements Guard {
     const { user, password } = given;
     const known = this.#users.get(user);
     const wanted = known ?? this.#decoy;
-    const right =
-      "digest" in wanted ? wanted.digest.matches(password) : this.checks.check(wanted.hash, password, exchange.client);
+    const right = this.#isRight(wanted, password, exchange.client);
     if (typeof right === "boolean") return this.#decide(exchange, known && right ? user : "");
     return right.then((yes) => this.#decide(exchange, known && yes ? user : ""), busy);
+  }
+
+  #isRight(wanted: Password, password: Uint8Array, client: string): boolean | Promise<boolean> {
+    if ("hash" in wanted) return this.checks.check(wanted.hash, password, client);
+    if (wanted.digest.matches(password)) return true;
+    // As slow as for a user who does not exist: beside hashes a quick "no" would tell that this one does.
+    if (!("hash" in this.#decoy)) return false;
+    const slow = this.checks.check(this.#decoy.hash, password, client);
+    return typeof slow === "boolean" ? false : slow.then(() => false);
   }
 
   /** @param user "" = nobody */

@@ -12,6 +12,7 @@ import {
 import type { JWTPayload } from "jose";
 import type { Exchange, OwnReply } from "../../exchange.ts";
 import { refuse, type Guard, type Rehearsal, type Verdict } from "../guard.ts";
+import { clientName } from "../limits/client-key.ts";
 import { busy } from "./busy.ts";
 import { quoted, unauthorized, type Realm } from "./challenge.ts";
 import { bearerOf, queryTokens } from "./token.ts";
@@ -71,7 +72,7 @@ export class JwtGuard implements Guard {
     const version = this.#version;
     let payload: JWTPayload;
     try {
-      payload = await this.#gate.run(exchange.client, () => this.verifier.verify(token));
+      payload = await this.#gate.run(clientName(exchange.client), () => this.verifier.verify(token));
     } catch (error) {
       if (error instanceof BadToken) return this.#refuse(exchange, error.message);
       if (error instanceof NoKeys) return unavailable(error);

@@ -10,6 +10,7 @@ import {
   passwordChecksWaitingMax,
   passwordVerdictsMax,
 } from "../../../lib/limits.ts";
+import { clientName } from "../limits/client-key.ts";
 
 export class PasswordChecks {
   readonly #key = crypto.getRandomValues(new Uint8Array(32));
@@ -20,7 +21,7 @@ export class PasswordChecks {
   readonly #gate = new Gate(passwordChecksInFlightMax, passwordChecksWaitingMax, passwordChecksPerClientMax);
 
   /**
-   * @param client who asks: each may have only a few checks waiting
+   * @param client IP of who asks: each may have only a few checks waiting
    * @returns at once when the verdict is known
    * @throws GateFull (by rejection)
    */
@@ -34,7 +35,7 @@ export class PasswordChecks {
 
   #start(key: string, hash: string, password: Uint8Array, client: string): Promise<boolean> {
     const run = this.#gate
-      .run(client, () => Bun.password.verify(password, hash))
+      .run(clientName(client), () => Bun.password.verify(password, hash))
       .then((right) => {
         (right ? this.#right : this.#wrong).set(key, true);
         return right;

@@ -1,5 +1,4 @@
 /** How `authorization` is written, method by method. */
-import { readFileSync } from "node:fs";
 import { z } from "zod";
 import {
   expecting,
@@ -7,6 +6,7 @@ import {
   key,
   oneOf,
   pemFile,
+  readNamed,
   readSecret,
   resolveFile,
   scalar,
@@ -17,6 +17,7 @@ import {
   type ShapeMeta,
 } from "../../../config/shape.ts";
 import { isFieldValue, isToken } from "../../../lib/fields.ts";
+import { whyUnreadable } from "../../../lib/unreadable.ts";
 import { mayCopy } from "./copy-headers.ts";
 import { checkPasswordHash, isPasswordHash } from "./password-hash.ts";
 import { readPem } from "./public-keys.ts";
@@ -113,9 +114,9 @@ const publicKey = scalar("a PEM file, or PEM text", { type: "string" }, (v): str
 function readKeyFile(name: string): string {
   const path = resolveFile(name);
   try {
-    return readFileSync(path, "utf8");
+    return readNamed(path);
   } catch (error) {
-    throw new Error(`cannot read "${name}": ${(error as NodeJS.ErrnoException).code ?? "error"} (looked for ${path})`);
+    throw new Error(`cannot read "${name}": ${whyUnreadable(path, error)} (looked for ${path})`);
   }
 }
 

@@ -12,6 +12,12 @@ const ipv4 = 0xffff_ffff;
 /** Peers without an address (a unix socket) count as one. */
 const nobody: ClientKey = { high: 0xffff_fffe, low: 0 };
 
+/** The same as text. */
+export function clientName(ip: string): string {
+  const { high, low } = clientKey(ip);
+  return `${high} ${low}`;
+}
+
 let lastIp = "";
 let lastKey = nobody;
 

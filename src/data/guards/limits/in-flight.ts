@@ -19,6 +19,10 @@ export class InFlightMap implements InFlight {
     return this.#counts.size;
   }
 
+  count(scope: Scope, client: ClientKey): number {
+    return this.#counts.size === 0 ? 0 : (this.#counts.get(keyOf(scope, client)) ?? 0);
+  }
+
   enter(scope: Scope, client: ClientKey, most: number): boolean {
     const key = keyOf(scope, client);
     const now = this.#counts.get(key) ?? 0;

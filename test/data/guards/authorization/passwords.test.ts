@@ -19,48 +19,56 @@ describe("a check", () => {
       ["secret", true],
       ["wrong", false],
     ] as const) {
-      const first = checks.check(hash, bytes(password), "a");
+      const first = checks.check(hash, bytes(password), "192.0.2.1");
       expect(first).toBeInstanceOf(Promise);
       expect(await first).toBe(verdict);
-      expect(checks.check(hash, bytes(password), "a")).toBe(verdict);
+      expect(checks.check(hash, bytes(password), "192.0.2.1")).toBe(verdict);
     }
   });
   test("of the same password at the same time is made once", async () => {
     const checks = new PasswordChecks();
     const hash = await hashOf("secret");
-    const many = Array.from({ length: 50 }, () => checks.check(hash, bytes("secret"), "a"));
+    const many = Array.from({ length: 50 }, () => checks.check(hash, bytes("secret"), "192.0.2.1"));
     expect(new Set(many).size).toBe(1);
     expect(await many[0]).toBe(true);
   });
   test("of a new hash is made anew: a changed password is in force at once", async () => {
     const checks = new PasswordChecks();
-    expect(await checks.check(await hashOf("old"), bytes("old"), "a")).toBe(true);
-    expect(await checks.check(await hashOf("new"), bytes("old"), "a")).toBe(false);
+    expect(await checks.check(await hashOf("old"), bytes("old"), "192.0.2.1")).toBe(true);
+    expect(await checks.check(await hashOf("new"), bytes("old"), "192.0.2.1")).toBe(false);
   });
   test("by somebody who tries out many is turned away after a few, and drives out nobody who knows his", async () => {
     const checks = new PasswordChecks();
     const hash = await hashOf("secret");
-    await checks.check(hash, bytes("secret"), "ann");
+    await checks.check(hash, bytes("secret"), "192.0.2.1");
     const tries = await Promise.allSettled(
-      Array.from({ length: 30 }, async (_, i) => checks.check(hash, bytes(`guess ${i}`), "eve")),
+      Array.from({ length: 30 }, async (_, i) => checks.check(hash, bytes(`guess ${i}`), "192.0.2.2")),
     );
     const refused = tries.filter((one) => one.status === "rejected");
     expect(refused).toHaveLength(30 - passwordChecksPerClientMax);
     expect(refused.every((one) => one.reason instanceof GateFull)).toBe(true);
-    expect(checks.check(hash, bytes("secret"), "ann")).toBe(true);
+    expect(checks.check(hash, bytes("secret"), "192.0.2.1")).toBe(true);
+  });
+  test("counts an IPv6 client by its /64: one of them does not fill the queue under many addresses", async () => {
+    const checks = new PasswordChecks();
+    const hash = await hashOf("secret");
+    const tries = await Promise.allSettled(
+      Array.from({ length: 30 }, async (_, i) => checks.check(hash, bytes(`guess ${i}`), `2001:db8::${i + 1}`)),
+    );
+    expect(tries.filter((one) => one.status === "rejected")).toHaveLength(30 - passwordChecksPerClientMax);
   });
   test("keeps right verdicts however many wrong ones there are", async () => {
     const checks = new PasswordChecks();
     const hash = await hashOf("secret");
-    await checks.check(hash, bytes("secret"), "ann");
+    await checks.check(hash, bytes("secret"), "192.0.2.1");
     // A text that is no hash is refused at once: verdicts without the work.
     const wrong = { verify: Bun.password.verify };
     Bun.password.verify = async () => false;
     try {
-      for (let i = 0; i < passwordVerdictsMax + 10; i++) await checks.check(hash, bytes(`guess ${i}`), "eve");
-      expect(checks.check(hash, bytes("secret"), "ann")).toBe(true);
-      expect(checks.check(hash, bytes("guess 0"), "eve")).toBeInstanceOf(Promise);
-      expect(checks.check(hash, bytes(`guess ${passwordVerdictsMax}`), "eve")).toBe(false);
+      for (let i = 0; i < passwordVerdictsMax + 10; i++) await checks.check(hash, bytes(`guess ${i}`), "192.0.2.2");
+      expect(checks.check(hash, bytes("secret"), "192.0.2.1")).toBe(true);
+      expect(checks.check(hash, bytes("guess 0"), "192.0.2.2")).toBeInstanceOf(Promise);
+      expect(checks.check(hash, bytes(`guess ${passwordVerdictsMax}`), "192.0.2.2")).toBe(false);
     } finally {
       Bun.password.verify = wrong.verify;
     }
@@ -127,6 +135,33 @@ upstreams:
     expect((await slowOne).status).toBe(200);
     expect(order[0]).toBe("open");
   });
+});
+
+test("beside hashes a wrong plain password takes as much work as an unknown user: the time tells no names", async () => {
+  await using up = await startOrigin();
+  const users = { ann: "plain-1", bob: await hashOf("secret") };
+  await using proxy = await startPatientProxy(
+    `upstreams: { a.test: { paths: { "/": { servers: ["${up.address}"], healthcheck: false, authorization: ${JSON.stringify({ type: "basic", users })} } } } }`,
+  );
+  const { verify } = Bun.password;
+  let compared = 0;
+  Bun.password.verify = (...given: Parameters<typeof verify>) => (compared++, verify(...given));
+  try {
+    for (const [pair, status, more] of [
+      ["ann:guess-1", 401, 1],
+      ["eve:guess-2", 401, 1],
+      ["bob:guess-3", 401, 1],
+      // The hash of bob opens nothing for ann.
+      ["ann:secret", 401, 1],
+      ["ann:plain-1", 200, 0],
+    ] as const) {
+      const before = compared;
+      const answer = await send(proxy.port, "/", { fields: [["Authorization", `Basic ${btoa(pair)}`]] });
+      expect([pair, answer.status, compared - before]).toEqual([pair, status, more]);
+    }
+  } finally {
+    Bun.password.verify = verify;
+  }
 });
 
 test("credentials that wait too many at once are answered 503 with when to come again, never let through", async () => {

@@ -1,0 +1,4 @@
+/** StartError: why the proxy cannot start. */
+
+/** The message is ready to print. */
+export class StartError extends Error {}
