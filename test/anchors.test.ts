@@ -29,6 +29,8 @@ const points = [
   "24",
   "25",
   "26",
+  "27",
+  "28",
   "29",
   "30",
 ];
@@ -55,6 +57,7 @@ const findings = [
   "B12",
   "B13",
   "B14",
+  "B15",
   "B16",
   "B17",
   "B18",
@@ -68,7 +71,7 @@ const findings = [
   "B26",
 ];
 
-const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]
+const titles = [...new Bun.Glob("{**/*.test,attack/**/*}.ts").scanSync(import.meta.dir)]
   .filter((file) => file !== "anchors.test.ts")
   .flatMap((file) =>
     readFileSync(`${import.meta.dir}/${file}`, "utf8")
