@@ -17,8 +17,8 @@ export const verbs = {
     doc: "run the proxy; without any configuration file, a demo on loopback",
     flags: {
       conf,
-      daemon: { type: "boolean", short: "d", doc: "run in the background (not in this release: stays in front)" },
-      upgrade: { type: "boolean", short: "u", doc: "take over from a running proxy (not in this release)" },
+      daemon: { type: "boolean", short: "d", doc: "run in the background; ends when that one serves" },
+      upgrade: { type: "boolean", short: "u", doc: "take over from the running proxy, without a failed request" },
       test: { type: "boolean", short: "t", doc: "check the configuration and exit, as `validate`" },
       version: { type: "boolean", short: "v", doc: "print the version and exit" },
     },
@@ -51,6 +51,11 @@ export const verbs = {
     doc: "have the running proxy read its files again, and say what that changed or what is wrong",
     flags: { conf, ...adminFlags, key: keyFlag },
     load: () => import("./cli/reload.ts"),
+  },
+  upgrade: {
+    doc: "replace the running proxy by the program on the disk, without a failed request; on a failure it goes on",
+    flags: { conf },
+    load: () => import("./cli/upgrade.ts"),
   },
   token: {
     doc: "have the running proxy issue a token for `authorization: {type: jwt}`, and print it",

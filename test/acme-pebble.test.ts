@@ -90,7 +90,7 @@ describe.skipIf(!pebbleIsHere)("ACME against Pebble", () => {
     // Whom the server refuses, and whom it cannot reach, is told with its reason, and does not keep others waiting.
     await proxy.logged(/acme.*refused\.example: the order was refused: .*\(rejectedIdentifier\)/);
     await proxy.logged(/acme.*astray\.example: http-01 failed: .*127\.0\.0\.2.*\(connection\)/);
-    const states = new Map(proxy.running.acme.states().map((each) => [each.name, each]));
+    const states = new Map((await proxy.running.acme.states()).map((each) => [each.name, each]));
     expect([...states.keys()]).toEqual(["astray.example", "refused.example", "shop.example"]);
     expect(states.get("shop.example")).toMatchObject({ state: "valid", failures: 0, trouble: "" });
     expect(states.get("refused.example")).toMatchObject({ state: "failed", failures: 1 });
@@ -136,7 +136,7 @@ describe.skipIf(!pebbleIsHere)("ACME against Pebble", () => {
     {
       await using bare = await startedFor(pebble, httpPort, rules, { domains: ["bound.example"] });
       await bare.proxy.logged(/acme.*wants an external account: set `acme: \{eab:/);
-      expect(bare.proxy.running.acme.states()).toMatchObject([{ name: "bound.example", state: "failed" }]);
+      expect(await bare.proxy.running.acme.states()).toMatchObject([{ name: "bound.example", state: "failed" }]);
     }
     const eab = { key_id: "kid-1", hmac_key };
     await using bound = await startedFor(pebble, httpPort, rules, { domains: ["bound.example"], eab });

@@ -153,6 +153,7 @@ test("Bun is pinned exactly, and its types with it", () => {
 test("the top level holds what it is meant to hold, and nothing else", () => {
   const meant = [
     ".ci",
+    ".dockerignore",
     ".github",
     ".gitignore",
     "ARCHITECTURE.md",

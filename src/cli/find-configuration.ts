@@ -1,5 +1,5 @@
 /** Where main.yaml is looked for. */
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import type { Environment } from "./verb.ts";
 
 /**
@@ -10,5 +10,15 @@ import type { Environment } from "./verb.ts";
 export function findConfiguration(named: string | undefined, env: Environment): string | undefined {
   if (named !== undefined) return named;
   if (env.ARALEZ_CONFIG) return env.ARALEZ_CONFIG;
-  return ["main.yaml", "/etc/aralez/main.yaml"].find((file) => existsSync(file));
+  return ["main.yaml", "/etc/aralez/main.yaml"].find(isThere);
+}
+
+/** One that we may not look at is there: the demo in its place would be a surprise. */
+function isThere(file: string): boolean {
+  try {
+    statSync(file);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EACCES";
+  }
 }

@@ -29,7 +29,8 @@ export function generalHelp(verbs: Verbs): string {
     ...rows(Object.entries(named).map(([name, verb]) => [callOf(name, verb), verb.doc])),
     "",
     "`aralez help VERB` shows the flags of a verb. Exit codes: 0 done, 1 failed, 2 used wrongly.",
-    "Signals: TERM, INT and QUIT stop (a second one at once), HUP reloads, USR1 reopens log files.",
+    "Signals: TERM and INT stop (a second one at once), QUIT stops once a successor serves, USR2 starts one,",
+    "HUP reloads, USR1 reopens log files.",
   ].join("\n");
 }
 

@@ -1,6 +1,7 @@
 /** What runs without a verb: the proxy by its configuration files, or the demo when there are none. */
 import { resolve } from "node:path";
 import type { Settings } from "../config/settings.ts";
+import { daemonReadyWaitMs } from "../lib/limits.ts";
 import { findConfiguration } from "./find-configuration.ts";
 import { raiseRequestLimit } from "./request-limit.ts";
 import { textOf, type Call } from "./verb.ts";
@@ -9,16 +10,13 @@ export async function run(call: Call): Promise<number> {
   const { flags, env } = call;
   if (flags.version) return (await import("./version.ts")).run({ ...call, flags: {} });
   if (flags.test) return (await import("./validate.ts")).run(call);
-  if (flags.upgrade) {
-    console.error(
-      "aralez: --upgrade is not in this release: stop the running proxy (SIGTERM drains it), then start this one",
-    );
-    return 1;
-  }
   const found = findConfiguration(textOf(call, "conf"), env);
   raiseRequestLimit(env);
-  if (flags.daemon) console.error("aralez: --daemon is not in this release: staying in the foreground");
-  if (found === undefined) return (await import("./demo.ts")).run(call);
+  if (found === undefined) {
+    if (!flags.daemon && !flags.upgrade) return (await import("./demo.ts")).run(call);
+    console.error("aralez: there is no main.yaml, and the demo only runs in the foreground: name a file with -c");
+    return 1;
+  }
 
   const { loadSettings } = await import("../config/load-settings.ts");
   const { renderProblems } = await import("../config/problem.ts");
@@ -29,25 +27,19 @@ export async function run(call: Call): Promise<number> {
     console.error(renderProblems(problems));
     return 1;
   }
-  const refusal = privilegeRefusal(settings, process.getuid?.());
-  if (refusal !== undefined) {
-    console.error(`aralez: ${refusal}`);
-    return 1;
-  }
-  return serve({ settings, rules: { kind: "files" }, problems, stickySecondsLegacy, mainFile, env });
+  const { isInPlace } = await import("../process/daemon.ts");
+  if ((flags.daemon || settings.daemon) && !isInPlace(env)) return startInBackground(settings);
+  const upgrade = flags.upgrade === true;
+  return serve({ settings, rules: { kind: "files" }, problems, stickySecondsLegacy, mainFile, env, upgrade });
 }
 
-/**
- * Dropping privileges is not in this release. Running on as root although the file says not to would be worse than
- * not running.
- * @param uid of this process
- * @returns why it must not start, or undefined
- */
-export function privilegeRefusal({ runuser, rungroup }: Settings, uid: number | undefined): string | undefined {
-  if (uid !== 0 || (runuser === undefined && rungroup === undefined)) return undefined;
-  return (
-    `Cannot become user "${runuser}" and group "${rungroup}": dropping root is not in this release, and running on as root ` +
-    "is not what runuser asks for. Start as that user (a port from 1024 up, or CAP_NET_BIND_SERVICE), or remove " +
-    "runuser and rungroup"
-  );
+/** Starts the daemon and waits until it serves. @returns the exit code of the caller */
+async function startInBackground(settings: Settings): Promise<number> {
+  const { startDaemon } = await import("../process/daemon.ts");
+  const waitMs = (settings.daemon_ready_timeout_seconds ?? daemonReadyWaitMs / 1000) * 1000;
+  if (settings.log_file === undefined && settings.error_log === undefined)
+    console.error("aralez: a daemon has no standard output: set log_file, or its log is lost");
+  const { failure, code } = await startDaemon(process.argv.slice(2), waitMs);
+  if (failure !== undefined) console.error(failure);
+  return code;
 }

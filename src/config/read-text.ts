@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { configBytesMax } from "../lib/limits.ts";
+import { whyUnreadable } from "../lib/unreadable.ts";
 import type { Problem } from "./problem.ts";
 import { fileProblem } from "./report.ts";
 
@@ -23,7 +24,7 @@ export function readText(file: string): SourceText | Problem {
     if (stat.size > configBytesMax) return tooLarge(file, stat.size);
     bytes = readFileSync(file);
   } catch (error) {
-    return fileProblem(file, `Cannot read "${file}": ${reason(error)}`);
+    return fileProblem(file, `Cannot read "${file}": ${whyUnreadable(file, error)}`);
   }
   // It may have grown since it was measured.
   if (bytes.length > configBytesMax) return tooLarge(file, bytes.length);
@@ -50,7 +51,7 @@ export function listYamlFiles(folder: string): string[] | Problem {
       .map((name) => join(folder, name));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    return fileProblem(folder, `Cannot list "${folder}": ${reason(error)}`);
+    return fileProblem(folder, `Cannot list "${folder}": ${whyUnreadable(folder, error)}`);
   }
 }
 
@@ -60,18 +61,6 @@ export function isProblem(result: object): result is Problem {
 
 function tooLarge(file: string, bytes: number): Problem {
   return fileProblem(file, `Cannot read "${file}": expected at most ${configBytesMax} bytes, found ${bytes}`);
-}
-
-const reasons: Record<string, string> = {
-  ENOENT: "there is no such file",
-  EACCES: "permission denied",
-  ENOTDIR: "a part of its path is not a folder",
-  ELOOP: "its symbolic links lead in a circle",
-};
-
-function reason(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return reasons[code ?? ""] ?? code ?? message;
 }
 
 /** Line and column from 1, the column in UTF-16 units. Piece by piece: 8 MiB must not hold up a proxy. */

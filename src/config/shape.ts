@@ -16,6 +16,7 @@ import {
   type Protocol,
 } from "../lib/address.ts";
 import { namedFileBytesMax } from "../lib/limits.ts";
+import { whyUnreadable } from "../lib/unreadable.ts";
 
 /** Where a key may be written: M main.yaml, U top level of upstreams.yaml, H under a host, P under a path. */
 export type Place = "M" | "U" | "H" | "P";
@@ -303,7 +304,7 @@ export const pemFile = scalar("a PEM file", { type: "string" }, (v) => {
   try {
     content = readNamed(path);
   } catch (error) {
-    throw new Error(`cannot read "${v}": ${(error as NodeJS.ErrnoException).code ?? "error"} (looked for ${path})`);
+    throw new Error(`cannot read "${v}": ${whyUnreadable(path, error)} (looked for ${path})`);
   }
   if (!content.includes("-----BEGIN "))
     throw new Error(`expected PEM in "${v}", found ${content.length} characters without "-----BEGIN"`);
@@ -328,10 +329,11 @@ export function readSecret(v: unknown): string | undefined {
       value = context.env[env];
       if (value === undefined) throw new Error(`the environment variable ${env} is not set`);
     } else if (typeof file === "string") {
+      const path = resolveFile(file);
       try {
-        value = readNamed(resolveFile(file)).replace(/\r?\n$/, "");
+        value = readNamed(path).replace(/\r?\n$/, "");
       } catch (error) {
-        throw new Error(`cannot read the secret's file "${file}": ${(error as NodeJS.ErrnoException).code ?? "error"}`);
+        throw new Error(`cannot read the secret's file "${file}": ${whyUnreadable(path, error)}`);
       }
     }
   }

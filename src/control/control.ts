@@ -4,6 +4,7 @@ import { renderProblems, type Problem } from "../config/problem.ts";
 import type { Settings } from "../config/settings.ts";
 import type { Explanation } from "../data/explain/explain.ts";
 import type { Question } from "../data/explain/question.ts";
+import type { PortShare, Steer } from "../data/listen/hand-over.ts";
 import { stickyKey } from "../data/upstream/sticky.ts";
 import { Acme } from "./acme/acme.ts";
 import { coveredUntil, hostsOf, isRouted } from "./acme/surroundings.ts";
@@ -17,7 +18,7 @@ import { adminSite } from "./admin/site.ts";
 import { noneServes, workersOf } from "./admin/workers.ts";
 import { openCertificates, type CertificateStore } from "./certificates/store.ts";
 import { providersOf, type SourceState } from "./discovery/standing.ts";
-import type { Fleet, FleetGiven } from "./fleet.ts";
+import type { Fleet, FleetGiven, Predecessor } from "./fleet.ts";
 import { Journal } from "./journal.ts";
 import { renderMetrics, type Build, type MetricSources } from "./metrics/page.ts";
 import { OwnFleet } from "./own-fleet.ts";
@@ -41,6 +42,8 @@ export interface StartOptions {
   readonly env: Record<string, string | undefined>;
   /** which program this is, for the metrics */
   readonly build?: Build;
+  /** A running process that this one takes over from. */
+  readonly predecessor?: Predecessor | undefined;
   /** who serves; by default this process */
   readonly openFleet?: (given: FleetGiven) => Fleet;
 }
@@ -66,8 +69,17 @@ export interface Running {
   /**
    * Drains: accepts nothing more, finishes what runs, cuts what is left at the deadline.
    * @param deadlineMs default `graceful_shutdown_timeout_seconds`; resolves when everything is closed
+   * @param left a successor serves already, and new connections are steered to it: called as soon as it can have the rest
    */
-  stop(deadlineMs?: number): Promise<void>;
+  stop(deadlineMs?: number, left?: () => void): Promise<void>;
+  /** How many sockets listen on each port of the proxy; the admin API's are not shared. */
+  shares(): readonly PortShare[];
+  /** Which sockets of a port get its new connections. */
+  steer(steers: readonly Steer[]): void;
+  /** The predecessor has let go of the addresses that it could not share. */
+  inherit(): Promise<void>;
+  /** For the log, beside what is logged by itself. */
+  log(level: "info" | "warn" | "error", target: string, text: string): void;
 }
 
 /** @throws StartError */
@@ -100,6 +112,7 @@ export async function start(options: StartOptions): Promise<Running> {
     loopMark,
     stickyKey: signing,
     mainFile: options.mainFile,
+    predecessor: options.predecessor,
     challenges: acme.challenges,
     health: () => reloader.monitor.snapshot(),
   };
@@ -206,6 +219,7 @@ export async function start(options: StartOptions): Promise<Running> {
         failed: journal.fault,
         refusals: plane.refusals,
         log: tell,
+        inherits: options.predecessor !== undefined,
       });
     }
   } catch (error) {
@@ -229,7 +243,9 @@ export async function start(options: StartOptions): Promise<Running> {
     );
   acme.changed();
   return {
-    listeners: allListeners(),
+    get listeners() {
+      return allListeners();
+    },
     acme,
     reload: async () => (await reloadAll()).rules,
     get versions() {
@@ -243,10 +259,15 @@ export async function start(options: StartOptions): Promise<Running> {
     metrics: () => renderMetrics(sources),
     explain: (question) => fleet.explain(question),
     fault: (text) => tell("error", "proxy", text),
-    stop: (deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000) =>
+    shares: () => fleet.shares(),
+    steer: (steers) => fleet.steer(steers),
+    inherit: async () => admin?.retry(),
+    log: tell,
+    stop: (deadlineMs = settings.graceful_shutdown_timeout_seconds * 1000, left) =>
       (stopping ??= shutDown({
         deadlineMs,
-        graceMs: settings.grace_period_seconds * 1000,
+        graceMs: left ? 0 : settings.grace_period_seconds * 1000,
+        left,
         fleet,
         journal,
         watching,

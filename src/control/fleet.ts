@@ -3,6 +3,7 @@ import type { Settings } from "../config/settings.ts";
 import type { Challenges } from "../data/acme/challenges.ts";
 import type { Explanation } from "../data/explain/explain.ts";
 import type { Question } from "../data/explain/question.ts";
+import type { PortShare, Steer } from "../data/listen/hand-over.ts";
 import type { Plane } from "../data/plane.ts";
 import type { Rules } from "../data/routing/rules.ts";
 import type { CertificateSet } from "../data/tls/certificate-set.ts";
@@ -54,6 +55,12 @@ export interface Usage {
   readonly logLinesLost: number;
 }
 
+/** A running process that this one takes over from. */
+export interface Predecessor {
+  /** on which it listens, and this process may beside it; its other addresses are free when it has left */
+  readonly ports: ReadonlySet<number>;
+}
+
 export interface Fleet {
   /**
    * The plane that control looks at: the one that serves, or with workers one that serves nobody and knows what they know.
@@ -93,8 +100,11 @@ export interface Fleet {
   explain(question: Question): Promise<Explanation>;
   /** Brings counters and figures up to date; waits a bounded time for those who have them. */
   collect(): Promise<void>;
+  /** How many sockets listen on each port. */
+  shares(): readonly PortShare[];
+  steer(steers: readonly Steer[]): void;
   /** As {@link Serving.drain}. */
-  drain(deadlineMs: number): Promise<void>;
+  drain(deadlineMs: number, left?: () => void): Promise<void>;
   /** Ends everything at once, for a start that has failed. */
   close(): Promise<void>;
 }
@@ -106,6 +116,7 @@ export interface FleetGiven {
   readonly loopMark: string;
   readonly stickyKey: Uint8Array;
   readonly mainFile: string | undefined;
+  readonly predecessor: Predecessor | undefined;
   readonly challenges: Challenges;
   /** what is known about the servers, for one that joins late */
   health(): Snapshot;

@@ -2,6 +2,7 @@
 import type { Settings } from "../config/settings.ts";
 import { explain, type Explanation } from "../data/explain/explain.ts";
 import type { Question } from "../data/explain/question.ts";
+import { sharesOf, steerHere, type PortShare, type Steer } from "../data/listen/hand-over.ts";
 import type { Plane } from "../data/plane.ts";
 import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import type { Fleet, FleetGiven, ListenerView, Usage, WorkerView } from "./fleet.ts";
@@ -77,8 +78,16 @@ export class OwnFleet implements Fleet {
 
   async collect(): Promise<void> {}
 
-  drain(deadlineMs: number): Promise<void> {
-    return this.#serving.drain(deadlineMs);
+  shares(): readonly PortShare[] {
+    return sharesOf(this.#serving.ports);
+  }
+
+  steer(steers: readonly Steer[]): void {
+    steers.forEach(steerHere);
+  }
+
+  drain(deadlineMs: number, left?: () => void): Promise<void> {
+    return this.#serving.drain(deadlineMs, left);
   }
 
   close(): Promise<void> {

@@ -10,6 +10,7 @@ import { openFileTree } from "../data/forward/files.ts";
 import { tellWatchers } from "../data/guards/guard.ts";
 import { handle } from "../data/handle.ts";
 import { handleFiles } from "../data/listen/files.ts";
+import { becomeQuiet } from "../data/listen/hand-over.ts";
 import type { Listener } from "../data/listen/listener.ts";
 import { recordOf } from "../data/observe/record.ts";
 import type { RouteCounters } from "../data/observe/route-counters.ts";
@@ -18,10 +19,11 @@ import type { Table } from "../data/routing/table.ts";
 import type { SharedState } from "../data/shared-state.ts";
 import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import { policyFor } from "../data/tls/client-policy.ts";
-import { AddressSet, showListen, type ListenAddress } from "../lib/address.ts";
-import { describe } from "../lib/cause.ts";
+import { AddressSet, type ListenAddress } from "../lib/address.ts";
+import { cannotListen, refuseSecondCopy } from "../lib/cannot-listen.ts";
 import { cutExchangesWaitMs } from "../lib/limits.ts";
 import { openForwarders, openListener, openTlsListener, type Forwarders, type OpenTls } from "./engines.ts";
+import type { Predecessor } from "./fleet.ts";
 import type { Journal } from "./journal.ts";
 import { Publisher } from "./publisher.ts";
 import { StartError } from "./start-error.ts";
@@ -37,6 +39,8 @@ export interface ServingOptions {
   readonly challenges: Challenges;
   /** other processes serve on the same ports */
   readonly sharesPort: boolean;
+  /** on whose ports this process may listen too */
+  readonly predecessor?: Predecessor | undefined;
   /** what limits and turns count together with others; absent when nobody else serves */
   readonly shared?: SharedState;
   /** where passive ejection is told; absent when nobody else serves */
@@ -70,6 +74,11 @@ export class Serving {
     this.#forwarders = openForwarders(settings, loopMark, journal.tell);
     this.plane = new Plane(this.#planeOptions(), options.shared);
     this.publisher = new Publisher(this.plane);
+  }
+
+  /** TCP ports that it listens on */
+  get ports(): number[] {
+    return this.#listeners.flatMap(({ listener }) => (listener.port > 0 ? [listener.port] : []));
   }
 
   get listeners(): readonly Open[] {
@@ -133,9 +142,15 @@ export class Serving {
     this.#front = isOn ? (plane, exchange) => answerOrHandle(plane, exchange, challenges) : handle;
   }
 
-  /** Accepts nothing more, finishes what runs, cuts what is left at the deadline. Resolves when everything is closed. */
-  async drain(deadlineMs: number): Promise<void> {
+  /**
+   * Accepts nothing more, finishes what runs, cuts what is left at the deadline. Resolves when everything is closed.
+   * @param left a successor gets all new connections by now: nobody may be lost, and it is told when the ports are closed
+   */
+  async drain(deadlineMs: number, left?: () => void): Promise<void> {
+    if (left) await becomeQuiet(this.ports);
+    await Promise.all(this.#listeners.map(({ listener }) => listener.forewarn?.()));
     const drained = Promise.all(this.#listeners.map(({ listener }) => listener.drain()));
+    left?.();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<"late">((resolve) => (timer = setTimeout(resolve, deadlineMs, "late")));
     if ((await Promise.race([drained, late])) === "late") {
@@ -190,6 +205,7 @@ export class Serving {
     return {
       address,
       sharesPort: this.#options.sharesPort,
+      mayShareLater: true,
       handle: (exchange: Exchange) => {
         this.open++;
         answer(exchange);
@@ -202,6 +218,12 @@ export class Serving {
     };
   }
 
+  /** With others of ours on the port it is their starter who has looked. @throws the error of Bun.listen */
+  #claim(address: ListenAddress): void {
+    const { sharesPort, predecessor } = this.#options;
+    if (!sharesPort && !("port" in address && predecessor?.ports.has(address.port))) refuseSecondCopy(address);
+  }
+
   #listenPlain(
     name: string,
     address: ListenAddress,
@@ -210,11 +232,12 @@ export class Serving {
   ): Open {
     const { settings, journal } = this.#options;
     try {
+      this.#claim(address);
       const options = this.#common(address, answer, counters);
       const listener = openListener(settings, options, this.plane.refusals, journal.tell);
       return { name, url: listener.url, listener };
     } catch (error) {
-      throw new StartError(`Cannot listen on ${showListen(address)}: ${describe(error)}`);
+      throw new StartError(cannotListen(address, error));
     }
   }
 
@@ -230,9 +253,10 @@ export class Serving {
       validations: this.#validations,
     };
     try {
+      this.#claim(address);
       this.#tls = await openTlsListener(settings, options, plane.refusals, journal.tell);
     } catch (error) {
-      throw new StartError(`Cannot listen with TLS on ${showListen(address)}: ${describe(error)}`);
+      throw new StartError(cannotListen(address, error, "listen with TLS"));
     }
     const { listener } = this.#tls;
     this.#listeners.push({ name: "https", url: listener.url, listener });

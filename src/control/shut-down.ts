@@ -12,6 +12,8 @@ export interface ShutDownOptions {
   readonly deadlineMs: number;
   /** keeps accepting for so long */
   readonly graceMs: number;
+  /** a successor serves already; told when it can have the addresses that cannot be shared */
+  readonly left: (() => void) | undefined;
   readonly fleet: Fleet;
   readonly journal: Journal;
   readonly watching: Watching | undefined;
@@ -22,16 +24,17 @@ export interface ShutDownOptions {
 }
 
 export async function shutDown(options: ShutDownOptions): Promise<void> {
-  const { deadlineMs, graceMs, fleet, journal, watching, acme, certificates, reloader, admin } = options;
+  const { deadlineMs, graceMs, left, fleet, journal, watching, acme, certificates, reloader, admin } = options;
   if (graceMs > 0) await Bun.sleep(graceMs);
+  // The successor waits for its addresses; without one, /ready says until the end that it is stopping.
+  if (left) await admin?.close();
   journal.log.info("proxy", `stopping: ${fleet.listeners.reduce((sum, { open }) => sum + open, 0)} open`);
   watching?.stop();
   const acmeStopped = acme.stop();
   certificates?.stop();
   reloader.stop();
-  await fleet.drain(deadlineMs);
+  await fleet.drain(deadlineMs, left);
   await acmeStopped;
-  // Until here /ready says that it is stopping.
   await admin?.close();
   journal.log.info("proxy", "stopped");
   journal.close();

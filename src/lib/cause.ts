@@ -16,6 +16,7 @@ const words: Readonly<Record<string, string>> = {
   ENETUNREACH: "network unreachable",
   ENETDOWN: "network is down",
   EADDRNOTAVAIL: "no free local port",
+  EADDRINUSE: "address already in use",
   EMFILE: "too many open files",
   ENFILE: "too many open files in the system",
   ENOENT: "no such file or socket",

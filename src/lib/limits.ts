@@ -235,7 +235,7 @@ export const acmeNonceTriesMax = 10;
 export const acmeNoncesMax = 16;
 /** An order waits so long for its validation and its certificate, all polls together. */
 export const acmeOrderWaitMs = 180_000;
-/** Polls come at this distance, growing to the second; where the server says another one, within these bounds. */
+/** Polls come at this distance, growing to the second, where the server says nothing; never closer than the first. */
 export const acmePollMs = 500;
 export const acmePollMsMax = 15_000;
 /** A token is in place for so long before the server hears of it: a replica may be asked for it. */
@@ -256,6 +256,12 @@ export const acmeBackOffMs = [60_000, 300_000, 900_000, 3_600_000, 14_400_000, 4
 export const acmeRateLimitedMs = 3_600_000;
 /** After a rate limit all other orders pause for so long: the limit may be the account's. */
 export const acmeRateLimitPauseMs = 300_000;
+/** A directory is read again after this time: authorities change addresses and offer new things. */
+export const acmeDirectoryMs = 24 * 3_600_000;
+/** However late a server suggests a renewal, so long before the end (a tenth of a short term) it is begun. */
+export const acmeLatestMs = 3 * 24 * 3_600_000;
+/** Clocks of replicas on one state folder may differ by this; more means that one has been set back. */
+export const acmeClockSlackMs = 300_000;
 /** What a server says in Retry-After counts up to this. */
 export const acmeRetryAfterMsMax = 7 * 24 * 3_600_000;
 /** Renewals of the same day are spread over at most this time. */
@@ -368,6 +374,8 @@ export const discoveryRetryMostMs = 15_000;
 export const discoveryToldMs = 300_000;
 /** One answer of a source: 5,000 instances in Consul take about 8 MiB. */
 export const discoveryAnswerBytesMax = 32 * MIB;
+/** … and all that are being read at once. */
+export const discoveryReadingBytesMax = 96 * MIB;
 /** Characters of a source's own error text shown as a cause. */
 export const discoveryErrorCharsMax = 200;
 /** Idle connections kept to one source. */
@@ -470,13 +478,47 @@ export const http2PingAfterMs = 30_000;
 /** … and is dead without one after this time. */
 export const http2PingWaitMs = 15_000;
 /** HTTP/2: bytes that wait in streams, one way or the other, over all connections; above it one with more than … */
-export const http2QueuesBytesMax = 96 * MIB;
-/** … this share is closed (ENHANCE_YOUR_CALM). */
+export const http2QueuesBytesMax = 64 * MIB;
+/** … this share is closed (ENHANCE_YOUR_CALM); above twice of it one with more than the next. */
 export const http2QueueShareBytes = MIB;
+/** … and an upstream's stream that holds more than this: its connection is shared with clients that do read. */
+export const http2StreamShareBytes = 64 * KIB;
 /** HTTP/2: frames that an upstream may send: fewer and larger than a client's, they are passed on as they come. */
 export const http2UpstreamFrameBytes = 64 * KIB;
 /** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
 export const http2UpstreamHeaderMs = 10_000;
+/** While no more connections may be opened, it is looked so often whether one has room: a place is soon free, or not at all. */
+export const http2RoomLookMs = 20;
+/** The files of all processes, perhaps a million, are gone through for so long to name who has a port; 50 ms are usual. */
+export const portOwnerLookMs = 5_000;
+/** What a daemon that does not start may say to its caller: a page of problems. */
+export const daemonReportBytesMax = 64 * KIB;
+/** A daemon must serve by then (`daemon_ready_timeout_seconds`, Pingora's figure). */
+export const daemonReadyWaitMs = 600_000;
+/** An idle kept connection of a client has so long for a last request when the proxy drains: one may be on its way. */
+export const drainIdleMs = 1_000;
+/** … and on Bun.serve, which does not tell its connections, it is looked so often whether there are any. */
+export const drainLookMs = 50;
+/** A line between a process and its successor: a list of ports. */
+export const upgradeLineBytesMax = 64 * KIB;
+/** After SIGQUIT a process goes on accepting for so long while it waits for a successor (contract, 11.2). */
+export const upgradeQuitWaitMs = 10_000;
+/** A successor must serve by then: it reads all its files first, and certificates of thousands of hosts. */
+export const upgradeReadyWaitMs = 120_000;
+/** What a predecessor or a successor has to do at once (answer, close its ports, write its pid file) must be done by then. */
+export const upgradeAnswerWaitMs = 10_000;
+/** A predecessor that is to leave empties its queues, which is bounded below, and tells its clients; then it must have left. */
+export const upgradeGoneWaitMs = 30_000;
+/** Connections that began with the predecessor end with it: so long after the last of them could have begun, … */
+export const handOverOverlapMs = 250;
+/** … then its queues are looked at so often … */
+export const handOverLookMs = 20;
+/** … until they are empty, or this has passed: a client may wait in vain, the successor may not. */
+export const handOverQueueWaitMs = 5_000;
+/** A predecessor stays for so long at least: whoever sends it SIGQUIT after starting the successor must find it. */
+export const upgradeLingerMs = 2_000;
+/** A SIGQUIT that comes so soon after a take-over was meant for the predecessor: it looked the number up in the pid file. */
+export const upgradeQuitDeafMs = 10_000;
 /** A lock of shared memory is asked for so often, about 20 µs, before its holder seems to be without a core; … */
 export const lockSpins = 1_000;
 /** … then once a millisecond, and taken over after so many: its holder was killed or stopped. Ten times a long wait for a core. */
@@ -497,6 +539,8 @@ export const workerPrepareWaitMs = 20_000;
 export const workerFiguresWaitMs = 1_000;
 /** `explain` waits so long for a worker, which may have to ask a key server. */
 export const workerExplainWaitMs = 6_000;
+/** After the deadline of a drain workers cut what is open and write their last lines; one that is not gone by then is killed. */
+export const workerDrainSlackMs = 10_000;
 /** A worker that has said its last word waits so long for the channel to be closed. */
 export const workerFarewellMs = 2_000;
 /** A worker that lived shorter than this has died soon: the second time it is not started again at once … */

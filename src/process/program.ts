@@ -16,3 +16,8 @@ function executable(): string {
   const [running, there] = [statSync(own), statSync(process.execPath, { throwIfNoEntry: false })];
   return there?.ino === running.ino && there.dev === running.dev ? process.execPath : own;
 }
+
+/** @returns the words that start what lies on the disk by now, called as this program was */
+export function programOnDisk(): readonly string[] {
+  return Bun.isStandaloneExecutable ? [process.execPath] : [process.execPath, ...process.execArgv, Bun.main];
+}

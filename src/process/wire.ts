@@ -3,6 +3,7 @@ import type { Settings } from "../config/settings.ts";
 import type { ChallengeChange } from "../data/acme/challenges.ts";
 import type { Explanation } from "../data/explain/explain.ts";
 import type { Question } from "../data/explain/question.ts";
+import type { Steer } from "../data/listen/hand-over.ts";
 import type { Tally } from "../data/observe/tally.ts";
 import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import type { Wire } from "../data/upstream/endpoint.ts";
@@ -59,7 +60,9 @@ export type Order =
   | { readonly kind: "detected"; readonly name: string; readonly wire: Wire | undefined }
   | { readonly kind: "aside"; readonly aside: Aside }
   | { readonly kind: "reopen" }
-  | { readonly kind: "drain"; readonly deadlineMs: number };
+  | { readonly kind: "steer"; readonly steers: readonly Steer[] }
+  /** `succeeded`: new connections go to a successor already, and none may be lost */
+  | { readonly kind: "drain"; readonly deadlineMs: number; readonly succeeded: boolean };
 
 export interface WiredListener {
   readonly name: string;
@@ -101,6 +104,8 @@ export type Report =
   | { readonly kind: "beat"; readonly open: number }
   | { readonly kind: "figures"; readonly figures: Figures; readonly tally: Tally }
   | { readonly kind: "aside"; readonly aside: Aside }
+  /** its ports are closed, while it drains */
+  | { readonly kind: "left" }
   /** nothing more will be said: the channel may be closed */
   | { readonly kind: "ended" }
   | Answer;

@@ -7,13 +7,14 @@ import { StartError } from "../control/start-error.ts";
 import { explain, type Explanation } from "../data/explain/explain.ts";
 import type { Question } from "../data/explain/question.ts";
 import { addTally } from "../data/observe/tally.ts";
+import type { PortShare, Steer } from "../data/listen/hand-over.ts";
 import { Plane, type PlaneOptions } from "../data/plane.ts";
 import { SharedState } from "../data/shared-state.ts";
 import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import type { Wire } from "../data/upstream/endpoint.ts";
 import type { Fact } from "../data/upstream/ledger.ts";
 import { AddressSet } from "../lib/address.ts";
-import { workerExplainWaitMs, workerFarewellMs, workerFiguresWaitMs, workerPrepareWaitMs } from "../lib/limits.ts";
+import { workerDrainSlackMs, workerExplainWaitMs, workerFiguresWaitMs, workerPrepareWaitMs } from "../lib/limits.ts";
 import { reservePorts } from "./ports.ts";
 import type { Order, Report, WiredEdition, WiredListener } from "./wire.ts";
 import { WorkerPlace } from "./worker-place.ts";
@@ -114,7 +115,7 @@ export class WorkerFleet implements Fleet {
   }
 
   async listen(certificates: CertificateSet | undefined): Promise<void> {
-    this.#ports = reservePorts(this.#given.settings());
+    this.#ports = reservePorts(this.#given.settings(), this.#given.predecessor);
     this.#certificates = certificates;
     this.#started = Promise.withResolvers();
     for (const place of this.#places) place.begin();
@@ -163,9 +164,20 @@ export class WorkerFleet implements Fleet {
       endpoint.inFlight = this.#sum(({ figures }) => figures.inFlight.get(endpoint.name) ?? 0);
   }
 
-  async drain(deadlineMs: number): Promise<void> {
-    this.#tell({ kind: "drain", deadlineMs });
-    const timer = setTimeout(() => this.#kill(), deadlineMs + workerFarewellMs);
+  shares(): readonly PortShare[] {
+    const sockets = this.#places.filter(({ state }) => state === "serving").length;
+    return this.listeners.flatMap(({ port }) => (port > 0 ? [{ port, sockets }] : []));
+  }
+
+  /** What one says of a port holds for all that listen on it. */
+  steer(steers: readonly Steer[]): void {
+    this.#places.find(({ state }) => state === "serving")?.send({ kind: "steer", steers });
+  }
+
+  async drain(deadlineMs: number, left?: () => void): Promise<void> {
+    if (left) void this.#allLeft().then(left);
+    this.#tell({ kind: "drain", deadlineMs, succeeded: left !== undefined });
+    const timer = setTimeout(() => this.#kill(), deadlineMs + workerDrainSlackMs);
     const leaving = Promise.all(this.#places.map((place) => place.leave()));
     for (const place of this.#places) if (!place.begun) place.kill();
     await leaving;
@@ -178,6 +190,11 @@ export class WorkerFleet implements Fleet {
     this.#kill();
     await leaving;
     this.#shared.close();
+  }
+
+  /** Resolves when no worker listens any more. */
+  async #allLeft(): Promise<void> {
+    await Promise.all(this.#places.map((place) => place.left));
   }
 
   #open(number: number): WorkerPlace {

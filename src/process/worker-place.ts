@@ -69,11 +69,17 @@ export class WorkerPlace {
   #failure = "";
   #stopping = false;
   readonly #gone = Promise.withResolvers<void>();
+  readonly #left = Promise.withResolvers<void>();
 
   constructor(options: PlaceOptions) {
     this.#options = options;
     this.#clock = setInterval(() => this.#look(), workerBeatMs);
     this.#spawn();
+  }
+
+  /** Its process does not listen any more, or is gone for good. */
+  get left(): Promise<void> {
+    return this.#left.promise;
   }
 
   get number(): number {
@@ -196,6 +202,8 @@ export class WorkerPlace {
         this.#failure = report.message;
         this.#child?.disconnect();
         break;
+      case "left":
+        return this.#left.resolve();
       case "ended":
         this.#child?.disconnect();
         return;
@@ -255,6 +263,7 @@ export class WorkerPlace {
 
   #over(): void {
     clearInterval(this.#clock);
+    this.#left.resolve();
     this.#gone.resolve();
   }
 }

@@ -8,16 +8,21 @@ import { ownFigures } from "../control/metrics/process-figures.ts";
 import { Serving, warmUp } from "../control/serving.ts";
 import { Challenges } from "../data/acme/challenges.ts";
 import { explain } from "../data/explain/explain.ts";
+import { steerHere } from "../data/listen/hand-over.ts";
 import { Tallies } from "../data/observe/tally.ts";
 import type { Compiled } from "../data/routing/compile.ts";
 import type { Rules } from "../data/routing/rules.ts";
 import { SharedState } from "../data/shared-state.ts";
+import { libc } from "../lib/libc.ts";
 import { workerBeatMs, workerFarewellMs, workerTallyBeats } from "../lib/limits.ts";
 import { reportFaultsTo, surviveFaults } from "./faults.ts";
 import { sharedDescriptor, type Begin, type Figures, type Order, type Report, type WiredEdition } from "./wire.ts";
 
 /** Signals that reach a whole group of processes (a terminal, systemd) are the supervisor's to understand. */
 const ignored = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
+
+const PR_SET_PDEATHSIG = 1;
+const SIGKILL = 9;
 
 /**
  * Serves until the supervisor says otherwise, or is gone.
@@ -26,6 +31,8 @@ const ignored = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"]
  */
 export function runWorker(number: number): Promise<number> {
   for (const signal of ignored) process.on(signal, () => {});
+  // One that hangs does not hear that the channel is closed. What it logged in the last 50 ms is lost by this.
+  libc()?.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   surviveFaults();
   return new Promise((resolve) => {
     let worker: Promise<Worker> | undefined;
@@ -63,6 +70,7 @@ class Worker {
   readonly #challenges: Challenges;
   #prepared: { readonly id: number; readonly compiled: Compiled } | undefined;
   #beats = 0;
+  #process = ownFigures();
 
   private constructor(number: number, begin: Begin) {
     this.#begin = begin;
@@ -133,6 +141,8 @@ class Worker {
       case "apply":
         return this.#publish(this.#compile(order));
       case "figures":
+        // Only when somebody asks: counting tens of thousands of open files takes its time.
+        this.#process = ownFigures();
         this.#tellFigures();
         return tell({ kind: "answer", id: order.id, done: true });
       case "explain":
@@ -164,7 +174,9 @@ class Worker {
         return this.#journal.reopen();
       case "drain":
         // Meanwhile it still answers what it is asked.
-        void this.#drain(order.deadlineMs);
+        return void this.#drain(order.deadlineMs, order.succeeded);
+      case "steer":
+        return order.steers.forEach(steerHere);
     }
   }
 
@@ -217,14 +229,14 @@ class Worker {
       open,
       openBy: Object.fromEntries(listeners.map(({ name, listener }) => [name, listener.open])),
       inFlight,
-      ...ownFigures(),
+      ...this.#process,
       logLinesLost: this.#journal.lost,
       version: plane.table.version,
     };
   }
 
-  async #drain(deadlineMs: number): Promise<void> {
-    await this.#serving.drain(deadlineMs);
+  async #drain(deadlineMs: number, succeeded: boolean): Promise<void> {
+    await this.#serving.drain(deadlineMs, succeeded ? () => tell({ kind: "left" }) : undefined);
     this.#journal.close();
     this.#tellFigures();
     tell({ kind: "ended" });

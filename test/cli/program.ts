@@ -22,6 +22,15 @@ export interface Result {
 interface Given {
   cwd?: string;
   env?: Record<string, string | undefined>;
+  /** where the tests run as root: user and group id of the program */
+  uid?: number;
+}
+
+/** Words that start it, as that user. */
+function wordsFor(args: string[], uid: number | undefined): string[] {
+  const words = [...program, ...args];
+  if (uid === undefined || process.getuid?.() !== 0) return words;
+  return ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups", "--", ...words];
 }
 
 /** The environment without what would change the program's mind. */
@@ -31,8 +40,8 @@ function environment(more: Given["env"] = {}): Record<string, string | undefined
 }
 
 /** Runs it to its end. */
-export async function run(args: string[], { cwd = tmpdir(), env }: Given = {}): Promise<Result> {
-  const child = Bun.spawn([...program, ...args], {
+export async function run(args: string[], { cwd = tmpdir(), env, uid }: Given = {}): Promise<Result> {
+  const child = Bun.spawn(wordsFor(args, uid), {
     cwd,
     env: environment(env),
     stdin: "ignore",
@@ -51,8 +60,8 @@ export class Started {
   out = "";
   err = "";
 
-  constructor(args: string[], { cwd = tmpdir(), env }: Given = {}) {
-    const child = Bun.spawn([...program, ...args], {
+  constructor(args: string[], { cwd = tmpdir(), env, uid }: Given = {}) {
+    const child = Bun.spawn(wordsFor(args, uid), {
       cwd,
       env: environment(env),
       stdin: "ignore",

@@ -3,8 +3,6 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { appendFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { privilegeRefusal } from "../../src/cli/run.ts";
-import { settle } from "../../src/config/settings.ts";
 import { freePort, origin, run, Started, temporaryFolder } from "./program.ts";
 
 // Bun's default of 5 s is short for a process that starts on a busy machine.
@@ -255,35 +253,4 @@ test("a fault that nobody caught is told once, and the proxy goes on", async () 
     expect((demo.out + demo.err).match(new RegExp(`not shown again.*Error: ${fault}`, "g"))).toHaveLength(1);
   }
   expect(await text(url)).toStartWith("Hello from ");
-});
-
-describe("what this release does not do", () => {
-  test("--daemon stays in the foreground and says so", async () => {
-    using server = origin("one");
-    using folder = temporaryFolder();
-    const url = configure(folder.path, server.port);
-    await using program = new Started(["-d"], { cwd: folder.path });
-    await answering(program, url);
-    expect(await text(url)).toBe("one /");
-    expect(program.err).toContain("--daemon is not in this release");
-  });
-
-  test("--upgrade is refused with exit code 1", async () => {
-    const { code, err } = await run(["-u", "-d", "-c", "main.yaml"]);
-    expect(err).toContain("--upgrade is not in this release");
-    expect(code).toBe(1);
-  });
-
-  test("runuser and rungroup as root refuse to start; as another user they are no obstacle", async () => {
-    const settings = { ...settle({}, "/"), runuser: "nobody", rungroup: "nogroup" };
-    expect(privilegeRefusal(settings, 0)).toContain('Cannot become user "nobody" and group "nogroup"');
-    expect(privilegeRefusal(settings, 1000)).toBeUndefined();
-    expect(privilegeRefusal(settle({}, "/"), 0)).toBeUndefined();
-    using folder = temporaryFolder();
-    configure(folder.path, 1, "runuser: nobody\nrungroup: nogroup\n");
-    if (process.getuid?.() !== 0) return;
-    const { code, err } = await run([], { cwd: folder.path });
-    expect(err).toContain('Cannot become user "nobody"');
-    expect(code).toBe(1);
-  });
 });

@@ -312,7 +312,7 @@ test("a file that a value names is neither waited for without end nor read witho
     ["/dev/zero", "it is no plain file"],
     [join(folder, "long"), `it has more than ${namedFileBytesMax} bytes`],
     [folder, "EISDIR"],
-    [join(folder, "absent"), "ENOENT"],
+    [join(folder, "absent"), "there is no such file"],
   ]) {
     const of = (line: string) => errorsOf(rulesOf(onePath(line, server)))[0];
     expect(of(`authorization: {type: apikey, data: {file: ${file}}}`)).toEndWith(`"${file}": ${why}`);

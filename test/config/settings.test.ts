@@ -100,7 +100,7 @@ describe("files", () => {
     writeFileSync(join(folder, "no.pem"), "hello");
     const of = (name: string) =>
       errorsOf(loadSettings({ file: join(folder, "main.yaml"), text: `ca_file: ${name}\n` }, {})).join();
-    expect(of("gone.pem")).toContain('cannot read "gone.pem": ENOENT');
+    expect(of("gone.pem")).toContain('cannot read "gone.pem": there is no such file');
     expect(of("no.pem")).toContain('expected PEM in "no.pem"');
     writeFileSync(join(folder, "key.pem"), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     expect(of("key.pem")).toContain('expected a CERTIFICATE in "key.pem", found PRIVATE KEY');

@@ -73,7 +73,7 @@ describe("the plain port with ACME", () => {
     writeFileSync(join(folder.path, "autoconfigs", "challenges", token), answer);
     await using proxy = await startPatientProxy(rulesFor(upstream.port!), { proxy_configs: folder.path });
     expect((await ask(proxy.plainPort, "open.test", path + token)).body).toBe(`up ${path}${token}`);
-    expect(proxy.running.acme.states()).toEqual([]);
+    expect(await proxy.running.acme.states()).toEqual([]);
   });
 
   test("new hosts get their certificate after a reload, and the whole order passes through the port", async () => {
@@ -87,17 +87,14 @@ describe("the plain port with ACME", () => {
       seen.push(name);
       return (await ask(proxy.plainPort, name, path + asked)).body === keyAuthorization;
     };
-    const valid = () =>
-      proxy.running.acme
-        .states()
-        .filter(({ state: found }) => found === "valid")
-        .map(({ name }) => name);
-    await until(() => valid().length === 2);
+    const valid = async () =>
+      (await proxy.running.acme.states()).filter(({ state: found }) => found === "valid").map(({ name }) => name);
+    await until(async () => (await valid()).length === 2);
     await proxy.apply(
       `${rulesFor(upstream.port!)}  later.test:\n    paths:\n      "/": {servers: ["127.0.0.1:${upstream.port}"], healthcheck: false}\n`,
     );
-    await until(() => valid().length === 3, `a third certificate\n${proxy.log()}`);
-    expect(valid()).toEqual(["guarded.test", "later.test", "open.test"]);
+    await until(async () => (await valid()).length === 3, `a third certificate\n${proxy.log()}`);
+    expect(await valid()).toEqual(["guarded.test", "later.test", "open.test"]);
     expect(seen.sort()).toEqual(["guarded.test", "later.test", "open.test"]);
   });
 });

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { deadPort, echo, startOrigin, type Origin } from "../support/origins.ts";
+import { detectWaitMs } from "../../src/lib/limits.ts";
+import { deadPort, echo, startOrigin, startRawOrigin, type Origin } from "../support/origins.ts";
 import { startProxy, until, type TestProxy } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
 
@@ -17,7 +18,7 @@ afterAll(async () => {
   await Promise.all([one.close(), two.close()]);
 });
 
-const rules = (origin: Origin, host = "a.test") =>
+const rules = (origin: Pick<Origin, "address">, host = "a.test") =>
   `upstreams: { ${host}: { paths: { "/": { servers: ["${origin.address}"] } } } }\n`;
 
 async function goes(proxy: TestProxy, host = "a.test"): Promise<string> {
@@ -153,6 +154,22 @@ test("streams that were open go on under the rules they began with", async () =>
   send("data: 1\n\n");
   expect(Buffer.from((await reader.read()).value!).toString()).toBe("data: 1\n\n");
   await reader.cancel();
+});
+
+test("a request that waits for what its server speaks does not go on waiting when a reload takes the server away", async () => {
+  // Silent to every question, so that what it speaks stays unknown for as long as is asked.
+  await using slow = await startRawOrigin((socket, data) => {
+    if (data.includes("GET /x ")) socket.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  });
+  await using proxy = await startProxy(rules(one));
+  await proxy.apply(rules(slow));
+  const beganMs = performance.now();
+  const answer = raw(proxy.port, "GET /x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+  // It is there when the reload comes: a request after it has been answered by the other route.
+  expect((await raw(proxy.port, "GET / HTTP/1.1\r\nHost: nobody.test\r\nConnection: close\r\n\r\n")).status).toBe(404);
+  await proxy.apply(rules(one));
+  expect((await answer).status).toBe(200);
+  expect(performance.now() - beganMs).toBeLessThan(detectWaitMs - 500);
 });
 
 test("reloads under load lose no request [B8]", async () => {

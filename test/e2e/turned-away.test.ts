@@ -5,6 +5,7 @@ import net from "node:net";
 import { join } from "node:path";
 import { lingerMs } from "../../src/lib/limits.ts";
 import { temporaryFolder } from "../cli/program.ts";
+import { needsOurProcess } from "../support/child-proxy.ts";
 import { startOrigin } from "../support/origins.ts";
 import { oneProcess, startProxy, until } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
@@ -28,6 +29,7 @@ async function occupy(port: number, count: number): Promise<net.Socket[]> {
 }
 
 test("a request that was sent before the refusal resets nothing: the client reads its 503 and an orderly end", async () => {
+  if (needsOurProcess("makes the proxy stand still while its clients send")) return;
   await using up = await startOrigin((_, response) => void response.end("ok"));
   await using proxy = await startProxy(rules(up.address), { ...engines, ...oneProcess, max_connections: 1 });
   const [inside] = await occupy(proxy.plainPort, 1);
@@ -74,6 +76,7 @@ test("those turned away do not hold a shutdown", async () => {
 });
 
 test("a client that resets its connection before it is accepted is no fault of the proxy", async () => {
+  if (needsOurProcess("makes the proxy stand still while its clients send")) return;
   await using up = await startOrigin((_, response) => void response.end("ok"));
   await using proxy = await startProxy(rules(up.address), engines);
   await beforeAccept(

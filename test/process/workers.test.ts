@@ -48,6 +48,10 @@ test(
     expect(await ask(proxy, 40)).toEqual(Array(40).fill(200));
     expect(up.requests).toHaveLength(40);
     expect(await spread(proxy, 40)).toBe(40);
+    const told = await run(["status", "-c", join(proxy.folder, "main.yaml")]);
+    expect(told.out).toContain(
+      `workers: ${workers.map(({ worker, pid }) => `${worker} serving (process ${pid})`).join(", ")}`,
+    );
     const scrape = await proxy.scrape();
     expect(scrape.value('aralez_route_requests_total{host="a.test",route="a.test/",method="GET",code="200"}')).toBe(80);
     expect(scrape.like("aralez_worker_up{").map((series) => scrape.value(series))).toEqual([1, 1, 1, 1]);
@@ -189,11 +193,12 @@ test(
 );
 
 test(
-  "workers end when their supervisor is killed",
+  "workers end when their supervisor is killed, one that hangs too",
   async () => {
     await using up = await startOrigin();
     await using proxy = await startWorkers(2, rulesFor(up.address));
     const pids = (await proxy.serving()).map(({ pid }) => pid);
+    process.kill(pids[0]!, "SIGSTOP");
     process.kill(proxy.pid, "SIGKILL");
     await until(() => !pids.some(isAlive), "the end of all workers");
     const refused = () =>
@@ -225,6 +230,61 @@ test(
         return true;
       },
       "300 requests within a second",
+      60,
+    );
+  },
+  patienceMs,
+);
+
+test(
+  "max_concurrent holds over two workers, and what a killed one held is given back",
+  async () => {
+    let release = () => {};
+    const wait = new Promise<void>((resolve) => (release = resolve));
+    let waiting = 0;
+    await using up = await startOrigin(async (request, response) => {
+      waiting++;
+      if (request.url === "/slow") await wait;
+      response.end("ok");
+    });
+    const rules = `${rulesFor(up.address)}        max_concurrent: 6\n        retries: 0\n`;
+    await using proxy = await startWorkers(2, rules);
+    const slow = () => Array.from({ length: 6 }, () => send(proxy.port, "/slow").catch(() => undefined));
+    const held = slow();
+    await until(() => waiting === 6, "six requests under way");
+    expect(await ask(proxy, 10)).toEqual(Array(10).fill(429));
+    const before = await proxy.serving();
+    for (const { pid } of before) process.kill(pid, "SIGKILL");
+    await until(async () => (await proxy.serving()).every(({ restarts }) => restarts === 1), "two other workers");
+    await Promise.all(held);
+    const again = slow();
+    await until(() => waiting === 12, "six others under way");
+    expect(await ask(proxy, 10)).toEqual(Array(10).fill(429));
+    release();
+    expect((await Promise.all(again)).map((answer) => answer?.status)).toEqual(Array(6).fill(200));
+    expect(await ask(proxy, 1)).toEqual([200]);
+  },
+  patienceMs,
+);
+
+test(
+  "x4xx_limit counts what all workers have answered",
+  async () => {
+    await using up = await startOrigin((_, response) => ((response.statusCode = 404), void response.end("none")));
+    await using proxy = await startWorkers(3, `${rulesFor(up.address)}        x4xx_limit: 10\n`);
+    await proxy.serving();
+    await until(
+      async () => {
+        await Bun.sleep(1_100);
+        const startMs = performance.now();
+        const statuses: number[] = [];
+        // One after the other: how many are counted while others are under way is not the point.
+        while (statuses.length < 15) statuses.push((await send(proxy.port, "/")).status);
+        if (performance.now() - startMs > 950) return false;
+        expect(statuses).toEqual([...Array<number>(10).fill(404), ...Array<number>(5).fill(429)]);
+        return true;
+      },
+      "15 requests within a second",
       60,
     );
   },

@@ -41,9 +41,10 @@ async function goes(proxy: TestProxy, host: string, target = "/"): Promise<strin
 const follows = (proxy: TestProxy, to: string, host: string, target = "/") =>
   until(async () => (await goes(proxy, host, target)) === to, `${host}${target} to go to ${to}; log:\n${proxy.log()}`);
 
-const down = (proxy: TestProxy) => until(() => proxy.running.sources()[0]?.up === false, "the source to be down");
+const down = (proxy: TestProxy) =>
+  until(async () => (await proxy.running.sources())[0]?.up === false, "the source to be down");
 const up = (proxy: TestProxy) =>
-  until(() => proxy.running.sources()[0]?.up === true, `the source to be up; log:\n${proxy.log()}`);
+  until(async () => (await proxy.running.sources())[0]?.up === true, `the source to be up; log:\n${proxy.log()}`);
 
 const tags = (host: string, path = "/", ...more: string[]) => [
   "aralez.service=yes",
@@ -128,7 +129,7 @@ export const consulScenarios: Record<string, (world: ConsulWorld) => Promise<voi
       `provider: consul\nconsul: { ${denied}, services: [{ hostname: shut.test, upstream: shut }] }`,
     );
     await down(proxy);
-    match(proxy.running.sources()[0]?.error ?? "", /answered 403: \S/);
+    match((await proxy.running.sources())[0]?.error ?? "", /answered 403: \S/);
     await set("shut", undefined);
   },
 
@@ -138,7 +139,7 @@ export const consulScenarios: Record<string, (world: ConsulWorld) => Promise<voi
     const steady = (name: string): FakeInstance => ({ id: `${name}-1`, port: at.one, tags: tags(`${name}.test`) });
     await Promise.all(names.map((name) => set(name, [steady(name)])));
     await using proxy = await startPatientProxy(`provider: consul\nconsul: { ${rules} }`);
-    await until(() => proxy.running.sources()[0]?.routes === 50, "50 routes");
+    await until(async () => (await proxy.running.sources())[0]?.routes === 50, "50 routes");
     let stop = false;
     const failures: string[] = [];
     const clients = Array.from({ length: 4 }, async (_, client) => {
@@ -157,7 +158,7 @@ export const consulScenarios: Record<string, (world: ConsulWorld) => Promise<voi
     await Promise.all(clients);
     await Promise.all(names.map((name) => set(name, undefined)));
     same(failures, []);
-    ok(proxy.running.sources()[0]?.up);
+    ok((await proxy.running.sources())[0]?.up);
   },
 };
 
@@ -281,7 +282,7 @@ export const kubernetesScenarios: Record<string, (world: KubernetesWorld) => Pro
     const services = "services: [{ hostname: d.test, upstream: d, namespace: default }]";
     await using proxy = await startProxy(`provider: kubernetes\nkubernetes: { ${denied}, ${services} }`);
     await down(proxy);
-    match(proxy.running.sources()[0]?.error ?? "", /answered 40[13]: \S/);
+    match((await proxy.running.sources())[0]?.error ?? "", /answered 40[13]: \S/);
     equal(await goes(proxy, "d.test"), "503");
   },
 };

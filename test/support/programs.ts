@@ -18,6 +18,19 @@ const packages = {
   nghttpd: "nghttp2-server",
   go: "golang-go",
   testssl: "testssl.sh",
+  curl: "curl",
+  buildah: "buildah",
+  debootstrap: "debootstrap",
+  "qemu-aarch64-static": "qemu-user-static",
+  readelf: "binutils",
+  unshare: "util-linux",
+  nsenter: "util-linux",
+  ip: "iproute2",
+  chown: "coreutils",
+  chroot: "coreutils",
+  "apt-get": "apt",
+  "dpkg-deb": "dpkg",
+  pip: "python3-pip",
 } as const;
 
 export type ProgramName = keyof typeof packages;

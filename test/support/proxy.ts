@@ -1,10 +1,10 @@
-/** A proxy in this process, on a free port, with its files in a folder of its own. */
+/** A proxy in this process (or by environment in one of its own), on a free port, with its files in a folder of its own. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { settle, type Settings, type WrittenSettings } from "../../src/config/settings.ts";
-import type { Running } from "../../src/control/control.ts";
+import { settle, type WrittenSettings } from "../../src/config/settings.ts";
 import { start } from "../../src/process/start.ts";
+import { inChild, startChild, type Served } from "./child-proxy.ts";
 import { startTlsTunnel } from "./tls-tunnel.ts";
 
 export interface TestProxy extends AsyncDisposable {
@@ -18,7 +18,7 @@ export interface TestProxy extends AsyncDisposable {
   readonly adminPort: number;
   readonly url: string;
   readonly folder: string;
-  readonly running: Running;
+  readonly running: Served;
   /** writes upstreams.yaml; the watcher finds it */
   write(rules: string): void;
   /** writes upstreams.yaml and waits until it is in force */
@@ -49,24 +49,23 @@ export async function startProxy(rules: string, settings: Partial<WrittenSetting
   const rulesFile = join(folder, "upstreams.yaml");
   const logFile = join(folder, "log.txt");
   writeFileSync(rulesFile, rules);
-  const full: Settings = settle(
-    {
-      upstreams_conf: rulesFile,
-      proxy_address_http: { hostname: "127.0.0.1", port: 0 },
-      config_address: { hostname: "127.0.0.1", port: 0 },
-      hc_interval: 1,
-      log_level: "debug",
-      ...engines,
-      threads,
-      ...(overTls && { proxy_address_tls: { hostname: "127.0.0.1", port: 0 }, proxy_configs: folder }),
-      log_file: { path: logFile, sizeMiB: 0, keep: 1, compress: false },
-      ...settings,
-    },
-    folder,
-  );
-  let running: Running;
+  const written: WrittenSettings = {
+    upstreams_conf: rulesFile,
+    proxy_address_http: { hostname: "127.0.0.1", port: 0 },
+    config_address: { hostname: "127.0.0.1", port: 0 },
+    hc_interval: 1,
+    log_level: "debug",
+    ...engines,
+    threads,
+    ...(overTls && { proxy_address_tls: { hostname: "127.0.0.1", port: 0 }, proxy_configs: folder }),
+    log_file: { path: logFile, sizeMiB: 0, keep: 1, compress: false },
+    ...settings,
+  };
+  let running: Served;
   try {
-    running = await start({ settings: full, rules: { kind: "files" }, problems: [], env: {} });
+    running = inChild
+      ? await startChild(written, folder)
+      : await start({ settings: settle(written, folder), rules: { kind: "files" }, problems: [], env: {} });
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;

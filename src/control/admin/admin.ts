@@ -5,7 +5,7 @@ import type { Refusals } from "../../data/observe/refusals.ts";
 import type { PlaneOptions } from "../../data/plane.ts";
 import type { CertificateSet } from "../../data/tls/certificate-set.ts";
 import { showListen, type ListenAddress } from "../../lib/address.ts";
-import { describe } from "../../lib/cause.ts";
+import { cannotListen } from "../../lib/cannot-listen.ts";
 import { adminRetryMs, cutExchangesWaitMs } from "../../lib/limits.ts";
 import { openAdminListener } from "../engines.ts";
 import { AdminCertificate } from "./certificate.ts";
@@ -15,11 +15,15 @@ export interface AdminOptions extends Pick<ListenerOptions, "handle" | "failed">
   settings(): Settings;
   readonly refusals: Refusals;
   readonly log: PlaneOptions["log"];
+  /** a predecessor has the addresses, until {@link Admin.retry} */
+  readonly inherits?: boolean;
 }
 
 export interface Admin {
   /** those that are open now */
   readonly listeners: readonly { readonly name: string; readonly url: string }[];
+  /** The predecessor has let go of them. */
+  retry(): Promise<void>;
   /** Requests under way have a moment to end. */
   close(): Promise<void>;
 }
@@ -49,6 +53,7 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
     get listeners() {
       return doors.flatMap(({ name, url }) => (url === undefined ? [] : [{ name, url }]));
     },
+    retry: async () => void (await Promise.all(doors.map((door) => door.retry()))),
     close: async () => void (await Promise.all(doors.map((door) => door.close()))),
   };
 }
@@ -60,6 +65,8 @@ class Door {
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   #told = "";
+  #inherits: boolean;
+  #taken = false;
 
   constructor(
     readonly name: string,
@@ -67,7 +74,9 @@ class Door {
     readonly address: ListenAddress,
     readonly certificate: AdminCertificate | undefined,
     readonly options: AdminOptions,
-  ) {}
+  ) {
+    this.#inherits = options.inherits ?? false;
+  }
 
   get url(): string | undefined {
     return this.#listener?.url;
@@ -81,6 +90,13 @@ class Door {
     this.#timer = setTimeout(() => {
       this.open().catch((error: Error) => this.#tell(error.message));
     }, adminRetryMs).unref();
+  }
+
+  async retry(): Promise<void> {
+    if (this.#listener || this.#closed) return;
+    clearTimeout(this.#timer);
+    this.#inherits = false;
+    await this.open().catch((error: Error) => this.#tell(error.message));
   }
 
   async close(): Promise<void> {
@@ -123,9 +139,14 @@ class Door {
       if (this.#closed) return await opened.close();
       if (this.#told !== "") log("info", "admin", `${this.key}: listening on ${opened.url}`);
       this.#told = "";
+      this.#taken = false;
     } catch (error) {
-      const what = `Cannot listen on ${showListen(this.address)} (${this.key}): ${describe(error)}`;
-      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw new Error(what);
+      const isTaken = (error as NodeJS.ErrnoException).code === "EADDRINUSE";
+      // Who has it is found by going through all processes: not at every try.
+      if (isTaken && (this.#inherits || this.#taken)) return;
+      const what = cannotListen(this.address, error, "listen", this.key);
+      if (!isTaken) throw new Error(what);
+      this.#taken = true;
       this.#tell(`${what}; tried again every ${adminRetryMs / 1000} s, the proxy runs without it`);
     }
   }

@@ -4,7 +4,8 @@
  */
 import type { PairState } from "../../data/tls/certificate-set.ts";
 import { certificateGoneMs, certificateGraceMs, certificateSettleMs } from "../../lib/limits.ts";
-import { missing, placeId, type PairPlace, type ReadFile } from "./folders.ts";
+import { missingFile } from "../../lib/unreadable.ts";
+import { placeId, type PairPlace, type ReadFile } from "./folders.ts";
 import { isFault, readPair, type PairFault, type UsablePair } from "./pair.ts";
 
 /** One pair of files as it stands at one moment. */
@@ -62,7 +63,7 @@ export class PairBook {
       place,
       fingerprint,
       reading,
-      incomplete: crt === missing || key === missing,
+      incomplete: crt === missingFile || key === missingFile,
       touchedMs,
       good: before?.good,
       faultySinceMs: isFault(reading) ? (before?.faultySinceMs ?? touchedMs) : undefined,

@@ -3,6 +3,7 @@ import { accessSync, closeSync, constants, fstatSync, openSync, readdirSync, rea
 import { basename, dirname, join } from "node:path";
 import type { Settings } from "../../config/settings.ts";
 import { certificateFileBytesMax } from "../../lib/limits.ts";
+import { whyUnreadable } from "../../lib/unreadable.ts";
 
 /** What decides which files are read. */
 export type CertificateSettings = Pick<
@@ -20,6 +21,8 @@ export interface PairPlace {
   readonly rank: number;
   /** lies in no folder; which of the given ones it is, the one that matters most first */
   readonly given?: number;
+  /** of a given one: the names that it may be shown for */
+  readonly hosts?: readonly string[];
 }
 
 /** What tells places apart: a certificate may lie beside one key and be configured with another. */
@@ -95,7 +98,7 @@ export function listPlaces(settings: CertificateSettings): Listing {
         places.push({ name, crt: join(folder, `${name}.crt`), key: join(folder, `${name}.key`), rank: i + 1 });
     } catch (error) {
       const { code = "" } = error as NodeJS.ErrnoException;
-      if (code !== "ENOENT") unknown.set(folder, reasonOf(error));
+      if (code !== "ENOENT") unknown.set(folder, whyUnreadable(folder, error));
     }
   }
   return { places, unknown };
@@ -139,7 +142,7 @@ export function readPairFile(file: string): ReadFile | string {
       return "it changed while it was read";
     return { bytes: bytes.subarray(0, length), touchedMs: stat.ctimeMs };
   } catch (error) {
-    return reasonOf(error);
+    return whyUnreadable(file, error);
   } finally {
     if (descriptor !== undefined) closeSync(descriptor);
   }
@@ -147,19 +150,4 @@ export function readPairFile(file: string): ReadFile | string {
 
 function tooLarge(bytes: number): string {
   return `expected at most ${certificateFileBytesMax} bytes, found ${bytes}`;
-}
-
-/** What is said about a file that is not there. */
-export const missing = "there is no such file";
-
-const reasons: Record<string, string> = {
-  ENOENT: missing,
-  EACCES: "permission denied",
-  ENOTDIR: "a part of its path is not a folder",
-  ELOOP: "its symbolic links lead in a circle",
-};
-
-function reasonOf(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return reasons[code ?? ""] ?? code ?? message;
 }

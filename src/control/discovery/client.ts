@@ -11,6 +11,8 @@ import * as limits from "../../lib/limits.ts";
 export interface Terms {
   readonly base: URL;
   readonly fields: Readonly<Record<string, string>>;
+  /** in one of the fields; never in an error, whatever is answered */
+  readonly secret: string | undefined;
   /** PEM; undefined = the system's authorities */
   readonly ca: string | undefined;
   readonly verify: boolean;
@@ -52,12 +54,18 @@ export class StatusError extends Error {
 export class Client {
   readonly #plain = new PlainAgent({ keepAlive: true, maxFreeSockets: limits.discoveryIdleConnectionsMax });
   #tls: { readonly ca: string | undefined; readonly agent: TlsAgent } | undefined;
+  /** bytes of answers that are not whole yet */
+  #reading = 0;
 
   /** @throws Error with a short cause, or {@link StatusError} for any status but 200 */
   async ask(terms: Terms, question: Question): Promise<Answer> {
-    const response = await this.#begin(terms, question);
-    const text = await textOf(response, limits.discoveryAnswerBytesMax);
-    return { ...(await accept(response, text)), text };
+    try {
+      const response = await this.#begin(terms, question);
+      const text = await this.#textOf(response);
+      return { ...accept(response, text), text };
+    } catch (error) {
+      throw withoutSecret(error, terms.secret);
+    }
   }
 
   /**
@@ -68,14 +76,35 @@ export class Client {
    * @throws as {@link ask}
    */
   async follow(terms: Terms, question: Question, began: () => void, line: (text: string) => void): Promise<void> {
-    const response = await this.#begin(terms, question);
-    if (response.statusCode !== 200) {
-      await accept(response, await textOf(response, limits.discoveryAnswerBytesMax));
-      return;
+    try {
+      const response = await this.#begin(terms, question);
+      if (response.statusCode !== 200) return void accept(response, await this.#textOf(response));
+      began();
+      const lines = new Lines(line);
+      await read(response, (chunk) => lines.add(chunk));
+    } catch (error) {
+      throw withoutSecret(error, terms.secret);
     }
-    began();
-    const lines = new Lines(line);
-    await read(response, (chunk) => lines.add(chunk));
+  }
+
+  /** The whole body. All that are read at once share a bound: a hundred questions may be answered at the same time. */
+  async #textOf(response: IncomingMessage): Promise<string> {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    try {
+      await read(response, (chunk) => {
+        bytes += chunk.length;
+        this.#reading += chunk.length;
+        if (bytes > limits.discoveryAnswerBytesMax)
+          throw new Error(`its answer is longer than ${limits.discoveryAnswerBytesMax} bytes`);
+        if (this.#reading > limits.discoveryReadingBytesMax)
+          throw new Error(`its answers are longer than ${limits.discoveryReadingBytesMax} bytes together`);
+        chunks.push(chunk);
+      });
+      return Buffer.concat(chunks).toString("utf8");
+    } finally {
+      this.#reading -= bytes;
+    }
   }
 
   close(): void {
@@ -186,15 +215,14 @@ function read(response: IncomingMessage, take: (chunk: Buffer) => void): Promise
   return promise;
 }
 
-async function textOf(response: IncomingMessage, bytesMax: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  await read(response, (chunk) => {
-    bytes += chunk.length;
-    if (bytes > bytesMax) throw new Error(`its answer is longer than ${bytesMax} bytes`);
-    chunks.push(chunk);
-  });
-  return Buffer.concat(chunks).toString("utf8");
+/** Shorter ones are parts of ordinary words. */
+const secretCharsMin = 8;
+
+/** What a server says of itself goes into the log and the status page: it may repeat what it was asked with. */
+function withoutSecret(error: unknown, secret: string | undefined): unknown {
+  if (secret === undefined || secret.length < secretCharsMin || !(error instanceof Error)) return error;
+  error.message = error.message.replaceAll(secret, "…");
+  return error;
 }
 
 function accept(response: IncomingMessage, text: string): Head {

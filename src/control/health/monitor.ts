@@ -111,8 +111,15 @@ export class HealthMonitor {
   follow(targets: readonly Target[]): void {
     if (this.#stopped) return;
     const wanted = new Set(targets.map(({ key }) => key));
-    for (const watch of this.#watches.values()) if (!wanted.has(watch.target.key)) this.#drop(watch);
+    const unanswered = new Set<string>();
+    for (const watch of this.#watches.values()) {
+      if (wanted.has(watch.target.key)) continue;
+      this.#drop(watch);
+      if (!watch.site.told) unanswered.add(watch.site.name);
+    }
     for (const target of targets) if (!this.#watches.has(target.key)) this.#add(target);
+    // Requests of the table before wait to hear what it speaks, and nobody asks any more.
+    for (const name of unanswered) if (!this.#sites.has(name)) this.#options.onDetected(name, undefined);
     this.#release();
   }
 

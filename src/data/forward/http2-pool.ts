@@ -2,7 +2,7 @@
  * The forwarder for upstreams that speak HTTP/2, over TLS or by prior knowledge: few connections to each endpoint, many
  * requests on each at once; another connection is opened when all are full.
  */
-import { sweepMs } from "../../lib/limits.ts";
+import { http2RoomLookMs, sweepMs } from "../../lib/limits.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
 import type { Underway } from "../exchange.ts";
 import { asFailure, Failure } from "../failure.ts";
@@ -62,10 +62,32 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     const connection = this.#roomIn(key);
     // Used at once: others may be waiting for the same room.
     if (connection) return connection.exchange(attempt);
+    const { connectMs } = route.timeouts;
+    const untilMs = connectMs === 0 ? Infinity : performance.now() + connectMs;
+    this.#sendLate({ attempt, key, endpoint, trust, connectMs, untilMs });
+  }
+
+  /** When there is room for it: a new connection may have been taken by others who waited for the same. */
+  #sendLate(late: Late): void {
+    const { attempt, key, endpoint, untilMs } = late;
     const wait = new Wait(attempt);
-    this.#opened(key, endpoint, trust, route.timeouts.connectMs).then(
-      () => wait.end() && this.#send(attempt),
-      (error: unknown) => wait.end() && attempt.failed(asFailure(error, endpoint.name)),
+    const again = (failure: Failure) => {
+      if (performance.now() < untilMs) this.#sendLate(late);
+      else attempt.failed(failure);
+    };
+    this.#opened(late).then(
+      () => {
+        if (!wait.end()) return;
+        const connection = this.#roomIn(key);
+        if (connection) connection.exchange(attempt);
+        else again(busy(endpoint));
+      },
+      (error: unknown) => {
+        if (!wait.end()) return;
+        const failure = asFailure(error, endpoint.name);
+        if (failure.code === "upstream_busy") again(failure);
+        else attempt.failed(failure);
+      },
     );
   }
 
@@ -123,21 +145,26 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     return best;
   }
 
-  /** Another connection is open. @throws Failure */
-  #opened(key: string, endpoint: Endpoint, trust: Trust | undefined, connectMs: number): Promise<void> {
+  /** Another connection is open, or one has room again. @throws Failure */
+  #opened(late: Late): Promise<void> {
+    const { key } = late;
     let site = this.#sites.get(key);
     if (!site) this.#sites.set(key, (site = { open: [], dialing: undefined }));
     const { open } = site;
-    return (site.dialing ??= this.#dial(site, endpoint, trust, connectMs).finally(() => {
+    return (site.dialing ??= this.#dial(site, late).finally(() => {
       site.dialing = undefined;
       if (open.length === 0) this.#sites.delete(key);
     }));
   }
 
-  async #dial(site: Site, endpoint: Endpoint, trust: Trust | undefined, connectMs: number): Promise<void> {
-    const most = this.options.connectionsMax();
-    if (most > 0 && this.#all.size >= most)
-      throw new Failure("upstream_busy", `${endpoint.name}: all its connections are full, and no more may be opened`);
+  async #dial(site: Site, { key, endpoint, trust, connectMs, untilMs }: Late): Promise<void> {
+    while (this.#isFull()) {
+      if (this.#roomIn(key)) return;
+      // An idle connection of another endpoint makes room.
+      this.#idleOne()?.shutDown();
+      if (performance.now() >= untilMs) throw busy(endpoint);
+      await Bun.sleep(http2RoomLookMs);
+    }
     const begunMs = performance.now();
     const tls = trust && { ...tlsOf(trust, endpoint.address), protocol: "h2" as const };
     const socket = await connectTo(endpoint, tls, connectMs, deaf);
@@ -151,8 +178,41 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     this.#all.add(connection);
     this.#sweeper.add(connection);
     await greeted(connection, connectMs === 0 ? 0 : Math.max(1, connectMs - (performance.now() - begunMs)));
+    // One that allows no streams, or leaves with its greeting, would be asked for another one for ever.
+    if (!connection.hasRoom) {
+      connection.shutDown();
+      throw new Failure("connect_refused", `${endpoint.name} greets in HTTP/2 and takes no requests`);
+    }
     site.open.push(connection);
   }
+
+  #idleOne(): Http2Upstream | undefined {
+    for (const { open } of this.#sites.values()) {
+      for (const connection of open) if (connection.active === 0) return connection;
+    }
+    return undefined;
+  }
+
+  #isFull(): boolean {
+    const most = this.options.connectionsMax();
+    return most > 0 && this.#all.size >= most;
+  }
+}
+
+/** A request that has no connection yet. */
+interface Late {
+  readonly attempt: Attempt;
+  /** of its site */
+  readonly key: string;
+  readonly endpoint: Endpoint;
+  readonly trust: Trust | undefined;
+  readonly connectMs: number;
+  /** performance.now() at which it is given up */
+  readonly untilMs: number;
+}
+
+function busy({ name }: Endpoint): Failure {
+  return new Failure("upstream_busy", `${name}: all its connections are full, and no more may be opened`);
 }
 
 /** An attempt until there is a connection for it. */

@@ -1,9 +1,12 @@
 /** The listener engine `bun`: Bun.serve opens exchanges and writes replies. */
 import { normaliseIp, showListen } from "../../lib/address.ts";
 import { hasToken } from "../../lib/fields.ts";
+import { hasConnections } from "../../lib/listening-sockets.ts";
 import {
   collectedBodyBytesMax,
   collectedBodyWaitMs,
+  drainIdleMs,
+  drainLookMs,
   webSocketMessageBytesMax,
   webSocketQueueBytesMax,
 } from "../../lib/limits.ts";
@@ -89,7 +92,7 @@ export function listenBun(options: ListenerOptions, tls?: BunTls): BunListener {
           port: address.port,
           // BUN(1.4.4): `development: false` alone switches SO_REUSEPORT on; remove when it does not. With TLS the next
           // set of certificates needs a second listener on the port.
-          reusePort: tls !== undefined || options.sharesPort === true,
+          reusePort: tls !== undefined || options.sharesPort === true || options.mayShareLater === true,
           ...(tls && { tls: [...tls.entries], http2: tls.http2, http3: tls.http3 }),
           idleTimeout: idleTimeout(options),
           ...handlers,
@@ -102,6 +105,12 @@ export function listenBun(options: ListenerOptions, tls?: BunTls): BunListener {
         : `http${tls ? "s" : ""}://${showListen({ hostname: visible(address.hostname), port })}`,
     port,
     retire: () => void (draining = true),
+    // BUN(1.4.4): stop() resets idle kept connections, whose clients may be sending; remove when it does not.
+    async forewarn() {
+      draining = true;
+      const untilMs = performance.now() + drainIdleMs;
+      while (hasConnections(port) && performance.now() < untilMs) await Bun.sleep(drainLookMs);
+    },
     async drain() {
       draining = true;
       await server.stop();

@@ -69,11 +69,12 @@ export class Handshake implements SocketEvents, Swept, Waiting {
     // A reload came in between: what was asked for is not what the rules want now, and a new connection gets it right.
     if (this.#wanted()?.id !== this.policy?.id) return this.cut();
     this.#over = true;
-    this.listener.handshakeOver(this);
     this.socket.data.handshake = undefined;
     const { client, problem } = this.#client();
     const policy = this.policy?.id ?? "";
     this.listener.connect(this.socket, this.peer, { serverName: this.#serverName, policy, client, problem });
+    // Not before: a draining listener is done when it holds neither handshakes nor connections.
+    this.listener.handshakeOver(this);
   }
 
   sweep(nowMs: number): void {

@@ -4,6 +4,7 @@
  */
 import {
   drainHeadMs,
+  drainIdleMs,
   fieldLinesMax,
   halfClosedMs,
   lingerBytesMax,
@@ -153,7 +154,7 @@ export class Http1Connection implements SocketEvents, Swept {
     const { headerMs, bodyMs, writeMs, idleSeconds } = this.site.options.timeouts();
     const silentMs = nowMs - this.#sinceMs;
     if (this.#state === "idle") {
-      if (idleSeconds > 0 && silentMs > idleSeconds * 1000) this.shut();
+      if (nowMs > this.#headUntilMs || (idleSeconds > 0 && silentMs > idleSeconds * 1000)) this.shut();
     } else if (this.#state === "head") {
       if (nowMs > this.#headUntilMs) this.#refuse(503, "the proxy is shutting down");
       else if (headerMs > 0 && silentMs > headerMs) this.#refuse(408, "the request head did not arrive in time");
@@ -172,10 +173,12 @@ export class Http1Connection implements SocketEvents, Swept {
     this.#sinceMs = this.site.sweeper.dueMs;
   }
 
-  /** Draining: an idle connection ends now, a busy one after its answer, one that is sending a head gets a moment for it. */
+  /**
+   * Draining: a busy connection ends after its answer, one that is sending a head gets a moment for it. An idle one gets
+   * a moment too: the client may have sent a request that has not come yet, and a closed port would look like a failure.
+   */
   drainNow(): void {
-    if (this.#state === "idle") this.shut();
-    else this.#headUntilMs = performance.now() + drainHeadMs;
+    this.#headUntilMs = performance.now() + (this.#state === "idle" ? drainIdleMs : drainHeadMs);
   }
 
   /** Ends it in order. */
@@ -238,6 +241,7 @@ export class Http1Connection implements SocketEvents, Swept {
       if (this.#state === "idle") {
         this.#state = "head";
         this.#sinceMs = performance.now();
+        if (this.#headUntilMs !== Infinity) this.#headUntilMs = this.#sinceMs + drainHeadMs;
       }
       if (hasBareLineFeed(input, Math.max(0, this.#scanned - 1), input.length))
         return this.#refuse(400, "the request holds a bare line feed");

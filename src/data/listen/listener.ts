@@ -18,6 +18,8 @@ export interface ListenerOptions {
   readonly address: ListenAddress;
   /** other processes of ours listen on the same port (SO_REUSEPORT); whoever starts them sees to it that nobody else does */
   readonly sharesPort?: boolean | undefined;
+  /** a successor of this process may come to share it */
+  readonly mayShareLater?: boolean | undefined;
   /** asked anew for each request: SIGHUP may change them */
   timeouts(): ClientTimeouts;
   /** answers through {@link Exchange.reply} */
@@ -30,6 +32,8 @@ export interface ListenerOptions {
 export interface Listener {
   readonly url: string;
   readonly port: number;
+  /** Before {@link drain}, where that would cut kept connections: their clients are told to come back on others. */
+  forewarn?(): Promise<void>;
   /** Stops accepting; open exchanges go on. Resolves when the last one ended. */
   drain(): Promise<void>;
   /** Cuts what is open. */

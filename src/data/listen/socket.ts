@@ -86,6 +86,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
       census.connections++;
       site.connections.add(connection);
       site.sweeper.add(connection);
+      if (site.draining) connection.drainNow();
     },
     data: (socket, chunk) => socket.data.events.data(chunk as Buffer<ArrayBuffer>),
     drain: (socket) => socket.data.events.drain(),
@@ -96,7 +97,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
       socket.terminate();
     },
   };
-  const listener = listen(address, options.sharesPort ?? false, handlers);
+  const listener = listen(address, (options.sharesPort || options.mayShareLater) ?? false, handlers);
   descriptorReserve.hold();
   let stopped = false;
   const stop = (now: boolean) => {

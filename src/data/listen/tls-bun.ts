@@ -2,6 +2,7 @@
  * The TLS listener of the engine `bun`: Bun.serve with its list of certificates. It cannot change them, so a change opens a
  * second listener on the same port, and the first one drains.
  */
+import { refuseSecondCopy } from "../../lib/cannot-listen.ts";
 import { describe } from "../../lib/cause.ts";
 import { tlsListenersOldMax, tlsSwapEveryMs, tlsSwapOverlapMs, tlsSwapRetryMs } from "../../lib/limits.ts";
 import { CertificateIndex, type CertificateSet, type Served } from "../tls/certificate-set.ts";
@@ -37,7 +38,7 @@ class BunTlsListener implements TlsListener {
   #ended = false;
 
   constructor(readonly options: BunTlsOptions) {
-    refuseSecondCopy(options);
+    if (!options.sharesPort && !options.mayShareLater) refuseSecondCopy(options.address);
     const index = new CertificateIndex(options.certificates);
     this.#served = fingerprint(index);
     this.#current = listenBun(options, bunTls(index, options));
@@ -64,6 +65,12 @@ class BunTlsListener implements TlsListener {
   }
 
   policiesChanged(): void {}
+
+  async forewarn(): Promise<void> {
+    this.#end();
+    await this.#swapping;
+    await this.#current.forewarn?.();
+  }
 
   async drain(): Promise<void> {
     this.#end();
@@ -143,10 +150,4 @@ function bunTls(index: CertificateIndex, { grade, http2, http3 }: BunTlsOptions)
     ({ ...contextOptions(served, grade, undefined), minVersion, maxVersion }) as Bun.TLSOptions;
   const named = [...index.entries()].map(([serverName, served]) => ({ ...entry(served), serverName }));
   return { entries: [entry(index.default), ...named], http2, http3 };
-}
-
-/** With SO_REUSEPORT a second copy of the proxy would start silently, and take half of the connections. */
-function refuseSecondCopy({ address, sharesPort }: BunTlsOptions): void {
-  if (sharesPort || "unix" in address || address.port === 0) return;
-  Bun.listen({ ...address, exclusive: true, socket: { data() {} } }).stop(true);
 }

@@ -5,7 +5,7 @@
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { describe } from "../../lib/cause.ts";
 import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
-import { handshakesUnnamedMax, sweepMs, warningEveryMs } from "../../lib/limits.ts";
+import { drainIdleMs, handshakesUnnamedMax, sweepMs, warningEveryMs } from "../../lib/limits.ts";
 import { SparseWarning } from "../../lib/sparse-warning.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
 import { validationProtocol, type Validations } from "../acme/validations.ts";
@@ -114,7 +114,7 @@ export class SocketTlsListener implements TlsListener {
     this.#listener = listenHooked<TlsData>({
       hostname,
       port,
-      sharesPort: options.sharesPort,
+      sharesPort: options.sharesPort || options.mayShareLater,
       tls: {
         ...contextOptions(this.#index.default, options.grade, policy),
         minVersion,
@@ -177,17 +177,18 @@ export class SocketTlsListener implements TlsListener {
   drain(): Promise<void> {
     this.draining = true;
     this.#stop(false);
-    for (const handshake of [...this.#handshakes]) handshake.cut();
+    // A client that was let in is served: its handshake has as long as an idle connection.
+    const late = setTimeout(() => this.#cutHandshakes(), drainIdleMs);
     for (const connection of [...this.connections]) connection.drainNow();
-    return new Promise((resolve) => {
-      if (this.connections.size === 0) resolve();
+    return new Promise<void>((resolve) => {
+      if (this.held === 0) resolve();
       else this.#drained = resolve;
-    });
+    }).finally(() => clearTimeout(late));
   }
 
   async close(): Promise<void> {
     this.#stop(true);
-    for (const handshake of [...this.#handshakes]) handshake.cut();
+    this.#cutHandshakes();
     for (const connection of [...this.connections]) connection.cut();
   }
 
@@ -214,6 +215,7 @@ export class SocketTlsListener implements TlsListener {
     this.#handshakes.delete(handshake);
     this.#unnamed.delete(handshake);
     this.sweeper.delete(handshake);
+    if (this.held === 0) this.#drained?.();
   }
 
   /** Puts the protocol that was chosen in the place of the handshake. */
@@ -226,13 +228,18 @@ export class SocketTlsListener implements TlsListener {
     this.connections.add(connection);
     this.#sites.set(connection, site);
     this.sweeper.add(connection);
+    if (this.draining) connection.drainNow();
   }
 
   gone(connection: ClientConnection): void {
     if (this.connections.delete(connection)) census.connections--;
     this.#sites.delete(connection);
     this.sweeper.delete(connection);
-    if (this.connections.size === 0) this.#drained?.();
+    if (this.held === 0) this.#drained?.();
+  }
+
+  #cutHandshakes(): void {
+    for (const handshake of [...this.#handshakes]) handshake.cut();
   }
 
   #stop(now: boolean): void {
@@ -245,7 +252,7 @@ export class SocketTlsListener implements TlsListener {
     socket.data = { events: deaf, handshake: undefined };
     // A client that has reset the connection before it was accepted has no address any more.
     const peer = socket.remoteAddress as string | undefined;
-    if (peer === undefined || this.draining) return void socket.terminate();
+    if (peer === undefined) return void socket.terminate();
     const reason = refusalOf(socket, this.options.connectionsMax());
     if (reason !== undefined) return this.#turnAway(socket, peer, reason);
     census.connections++;

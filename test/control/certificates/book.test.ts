@@ -2,7 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { PairBook, type PairView } from "../../../src/control/certificates/book.ts";
-import { missing, placeId, type PairPlace } from "../../../src/control/certificates/folders.ts";
+import { placeId, type PairPlace } from "../../../src/control/certificates/folders.ts";
+import { missingFile } from "../../../src/lib/unreadable.ts";
 import { certificateGoneMs, certificateGraceMs, certificateSettleMs } from "../../../src/lib/limits.ts";
 import { madeByChain, madeByUs, type Made } from "../../support/certificates.ts";
 
@@ -28,7 +29,7 @@ class Folder {
   look(waitMs = 0): PairView | undefined {
     this.nowMs += waitMs;
     const file = (text: string | undefined) =>
-      text === undefined ? missing : { bytes: Buffer.from(text), touchedMs: this.#touchedMs };
+      text === undefined ? missingFile : { bytes: Buffer.from(text), touchedMs: this.#touchedMs };
     const seen = this.crt !== undefined || this.key !== undefined;
     if (seen) this.book.see(place, file(this.crt), file(this.key), this.nowMs);
     this.book.endLook(new Set(seen ? [placeId(place)] : []), () => false, this.nowMs);
@@ -85,7 +86,7 @@ describe("a pair that is bad from the start", () => {
 
   test("of which one file is missing is incomplete, not bad", () => {
     const folder = new Folder().put({ crt: one.crt });
-    expect(folder.look(day)).toMatchObject({ state: "incomplete", fault: { which: "key", message: missing } });
+    expect(folder.look(day)).toMatchObject({ state: "incomplete", fault: { which: "key", message: missingFile } });
     folder.put({ key: one.key });
     expect(names(folder.look())).toBe("one.test");
   });
@@ -119,7 +120,7 @@ describe("a pair whose files go", () => {
     expect(names(view)).toBe("one.test");
     expect(folder.look(certificateGraceMs)).toMatchObject({
       state: "valid",
-      fault: { which: "key", message: missing },
+      fault: { which: "key", message: missingFile },
     });
     folder.put({ crt: undefined });
     folder.look(1);

@@ -17,6 +17,7 @@ import {
   type ShapeMeta,
 } from "../../../config/shape.ts";
 import { isFieldValue, isToken } from "../../../lib/fields.ts";
+import { whyUnreadable } from "../../../lib/unreadable.ts";
 import { mayCopy } from "./copy-headers.ts";
 import { checkPasswordHash, isPasswordHash } from "./password-hash.ts";
 import { readPem } from "./public-keys.ts";
@@ -115,7 +116,7 @@ function readKeyFile(name: string): string {
   try {
     return readNamed(path);
   } catch (error) {
-    throw new Error(`cannot read "${name}": ${(error as NodeJS.ErrnoException).code ?? "error"} (looked for ${path})`);
+    throw new Error(`cannot read "${name}": ${whyUnreadable(path, error)} (looked for ${path})`);
   }
 }
 
