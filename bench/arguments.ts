@@ -41,7 +41,7 @@ export const usage = `Usage: bun run bench [options]
   --rounds N             rounds of each contender, in turn (default: 3)
   --pace N               latencies also at N % of nginx's requests/s, where a scenario is fit for it (default: 60; 0 = off)
   --json FILE            also write all rounds and medians there
-  --chart FILE           also draw the CPU ratios there, as SVG; of user-* alone, requests/s
+  --chart FILE           also draw the CPU ratios there, as SVG; of user-* alone, requests for the same CPU time
   --from FILE[,FILE]     measure nothing: show the results of earlier --json, for example with --chart; --json joins them
   --tree DIR             the checkout to measure as "aralez" (default: this one)
   --baseline DIR         another checkout, as the contender "baseline"

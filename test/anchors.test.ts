@@ -29,6 +29,8 @@ const points = [
   "24",
   "25",
   "26",
+  "27",
+  "28",
   "29",
   "30",
 ];
@@ -55,6 +57,7 @@ const findings = [
   "B12",
   "B13",
   "B14",
+  "B15",
   "B16",
   "B17",
   "B18",
@@ -68,8 +71,8 @@ const findings = [
   "B26",
 ];
 
-const titles = [...new Bun.Glob("**/*.test.ts").scanSync(import.meta.dir)]
-  .filter((file) => file !== "anchors.test.ts")
+const titles = [...new Bun.Glob("**/*.ts").scanSync(import.meta.dir)]
+  .filter((file) => file !== "anchors.test.ts" && (file.endsWith(".test.ts") || file.startsWith("attack/")))
   .flatMap((file) =>
     readFileSync(`${import.meta.dir}/${file}`, "utf8")
       .split("\n")

@@ -235,7 +235,7 @@ export const acmeNonceTriesMax = 10;
 export const acmeNoncesMax = 16;
 /** An order waits so long for its validation and its certificate, all polls together. */
 export const acmeOrderWaitMs = 180_000;
-/** Polls come at this distance, growing to the second; where the server says another one, within these bounds. */
+/** Polls come at this distance, growing to the second, where the server says nothing; never closer than the first. */
 export const acmePollMs = 500;
 export const acmePollMsMax = 15_000;
 /** A token is in place for so long before the server hears of it: a replica may be asked for it. */
@@ -256,6 +256,12 @@ export const acmeBackOffMs = [60_000, 300_000, 900_000, 3_600_000, 14_400_000, 4
 export const acmeRateLimitedMs = 3_600_000;
 /** After a rate limit all other orders pause for so long: the limit may be the account's. */
 export const acmeRateLimitPauseMs = 300_000;
+/** A directory is read again after this time: authorities change addresses and offer new things. */
+export const acmeDirectoryMs = 24 * 3_600_000;
+/** However late a server suggests a renewal, so long before the end (a tenth of a short term) it is begun. */
+export const acmeLatestMs = 3 * 24 * 3_600_000;
+/** Clocks of replicas on one state folder may differ by this; more means that one has been set back. */
+export const acmeClockSlackMs = 300_000;
 /** What a server says in Retry-After counts up to this. */
 export const acmeRetryAfterMsMax = 7 * 24 * 3_600_000;
 /** Renewals of the same day are spread over at most this time. */
@@ -368,6 +374,8 @@ export const discoveryRetryMostMs = 15_000;
 export const discoveryToldMs = 300_000;
 /** One answer of a source: 5,000 instances in Consul take about 8 MiB. */
 export const discoveryAnswerBytesMax = 32 * MIB;
+/** … and all that are being read at once. */
+export const discoveryReadingBytesMax = 96 * MIB;
 /** Characters of a source's own error text shown as a cause. */
 export const discoveryErrorCharsMax = 200;
 /** Idle connections kept to one source. */
@@ -397,6 +405,8 @@ export const consulPollMs = 5_000;
 export const kubernetesWatchSeconds = 120;
 /** Objects in one page of a list: about 1 MiB, parsed in a few milliseconds. */
 export const kubernetesPageObjects = 250;
+/** Pages of one list without a single object: one is usual, where there are none. */
+export const kubernetesEmptyPagesMax = 10;
 /** Objects of one kind. */
 export const kubernetesObjectsMax = 50_000;
 /** One line of a watch: etcd holds objects of up to 1.5 MiB, and JSON may be longer. */
@@ -470,13 +480,17 @@ export const http2PingAfterMs = 30_000;
 /** … and is dead without one after this time. */
 export const http2PingWaitMs = 15_000;
 /** HTTP/2: bytes that wait in streams, one way or the other, over all connections; above it one with more than … */
-export const http2QueuesBytesMax = 96 * MIB;
-/** … this share is closed (ENHANCE_YOUR_CALM). */
+export const http2QueuesBytesMax = 64 * MIB;
+/** … this share is closed (ENHANCE_YOUR_CALM); above twice of it one with more than the next. */
 export const http2QueueShareBytes = MIB;
+/** … and an upstream's stream that holds more than this: its connection is shared with clients that do read. */
+export const http2StreamShareBytes = 64 * KIB;
 /** HTTP/2: frames that an upstream may send: fewer and larger than a client's, they are passed on as they come. */
 export const http2UpstreamFrameBytes = 64 * KIB;
 /** HTTP/2: an upstream has so long to acknowledge our settings and to complete a field block. */
 export const http2UpstreamHeaderMs = 10_000;
+/** While no more connections may be opened, it is looked so often whether one has room: a place is soon free, or not at all. */
+export const http2RoomLookMs = 20;
 /** The files of all processes, perhaps a million, are gone through for so long to name who has a port; 50 ms are usual. */
 export const portOwnerLookMs = 5_000;
 /** What a daemon that does not start may say to its caller: a page of problems. */

@@ -70,6 +70,7 @@ class Worker {
   readonly #challenges: Challenges;
   #prepared: { readonly id: number; readonly compiled: Compiled } | undefined;
   #beats = 0;
+  #process = ownFigures();
 
   private constructor(number: number, begin: Begin) {
     this.#begin = begin;
@@ -140,6 +141,8 @@ class Worker {
       case "apply":
         return this.#publish(this.#compile(order));
       case "figures":
+        // Only when somebody asks: counting tens of thousands of open files takes its time.
+        this.#process = ownFigures();
         this.#tellFigures();
         return tell({ kind: "answer", id: order.id, done: true });
       case "explain":
@@ -226,7 +229,7 @@ class Worker {
       open,
       openBy: Object.fromEntries(listeners.map(({ name, listener }) => [name, listener.open])),
       inFlight,
-      ...ownFigures(),
+      ...this.#process,
       logLinesLost: this.#journal.lost,
       version: plane.table.version,
     };

@@ -138,23 +138,23 @@ test("two loads side by side count together; latencies are those of the slower o
 });
 
 test("the report shows requests/s against nginx's beside what the original claims, and so does the chart", () => {
-  const round = (requests: number, errors = 0) => ({
+  const round = (requests: number, errors = 0, cpuUs = 20) => ({
     ...{ requests, seconds: 1, p50Ms: 1, p99Ms: 2, p999Ms: 3, errors, residentBytes: 1, upstreamConnections: 0 },
-    ...{ userUs: 10, systemUs: 10 },
+    ...{ userUs: cpuUs / 2, systemUs: cpuUs / 2 },
   });
-  const rounds = { aralez: [round(1200)], nginx: [round(1000)], caddy: [round(500, 1)] };
+  const rounds = { aralez: [round(1200)], nginx: [round(1000, 0, 30)], caddy: [round(500, 1)] };
   const result = { scenario: "user-http1", workers: 2, reference: "nginx", rounds };
   const text = table(result);
   expect(text).toStartWith("user-http1, 2 workers each: ");
-  expect(text).toContain("the original's README shows 1.43; here aralez 1.20 (1.00)");
+  expect(text).toContain("the original's README shows 1.43; here aralez 1.20 (1.50)");
   // 20 µs × 1,200 on two cores for a second.
   expect(/^\| aralez .*\| +1 \| +1200 \| +1\.20 \|/m.test(text)).toBe(true);
   expect(rateSummary([result])).toContain("| 1200 (1.20) |");
   expect(rateSummary([result])).toContain(" 1.43 |");
   const svg = rateChart([result, { ...result, scenario: "user-urls" }], "a machine");
-  expect(svg).toContain(">1.20 · 1200/s</text>");
+  expect(svg).toContain(">1.50 · 20 µs · 1200/s</text>");
   expect(svg).toContain(">not valid</text>");
-  expect(svg.match(/claimed by the original: 1\.43/g)).toHaveLength(1);
+  expect(svg.match(/claimed by the original, in requests\/s: 1\.43/g)).toHaveLength(1);
   expect(svg.match(/class="claim"/g)).toHaveLength(1);
 });
 

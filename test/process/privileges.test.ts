@@ -66,7 +66,7 @@ describe("users and groups", () => {
   });
 });
 
-test("an ordinary user cannot become another one: an error, not a proxy that runs as the wrong one", async () => {
+test("[B15] an ordinary user cannot become another one: an error, not a proxy that runs as the wrong one", async () => {
   const why = noOtherUser();
   if (why !== undefined) return console.log(`not run: ${why}`);
   using folder = openFolder();

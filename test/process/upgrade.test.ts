@@ -41,7 +41,7 @@ async function upgradeBySignal(service: ServiceProcess): Promise<void> {
   await service.succeeded(old);
 }
 
-describe("under load of kept and new connections no request fails", () => {
+describe("under load of kept and new connections no request fails [27]", () => {
   for (const [name, upgrade, threads] of [
     ["kill -QUIT OLD, then aralez -u -d [27]", reloadAsTheOriginal, 1],
     ["aralez -u -d, then kill -QUIT OLD", upgradeAsTheManual, 1],

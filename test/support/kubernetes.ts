@@ -29,6 +29,8 @@ export interface FakeKubernetes extends AsyncDisposable {
   readonly ca: string;
   readonly asked: string[];
   trouble: Trouble;
+  /** an answer in place of the usual one: status and text */
+  instead: ((target: string, authorization: string) => readonly [number, string] | undefined) | undefined;
   /** tokens that are let in */
   readonly tokens: Set<string>;
   /** versions of EndpointSlices that are served */
@@ -105,6 +107,7 @@ export async function startKubernetes(): Promise<FakeKubernetes> {
     ca: crt,
     asked: [],
     trouble: "none",
+    instead: undefined,
     tokens: new Set(["good-token"]),
     sliceVersions: ["v1"],
     pageMax: 500,
@@ -157,6 +160,8 @@ export async function startKubernetes(): Promise<FakeKubernetes> {
     const url = new URL(request.url!, "https://kube");
     fake.asked.push(request.url!);
     const watching = url.searchParams.get("watch") === "1";
+    const said = fake.instead?.(request.url!, request.headers.authorization ?? "");
+    if (said) return void response.writeHead(said[0], { "Content-Type": "application/json" }).end(said[1]);
     if (fake.trouble === "hang") return;
     if (fake.trouble === "reset") return void request.socket.destroy();
     if (fake.trouble === "500" || (fake.trouble === "watches fail" && watching))
@@ -299,7 +304,8 @@ export function ingress(
     className?: string;
     created?: string;
     annotations?: Record<string, string>;
-    tls?: readonly string[];
+    /** names of secrets, or secrets with the hosts that they are for */
+    tls?: readonly (string | { secretName: string; hosts?: readonly string[] })[];
     defaultBackend?: { service: string; port: number | string };
   } = {},
 ): FakeObject {
@@ -316,7 +322,7 @@ export function ingress(
     spec: {
       ingressClassName: more.className ?? "aralez",
       ...(more.defaultBackend && { defaultBackend: backend(more.defaultBackend) }),
-      tls: (more.tls ?? []).map((secretName) => ({ secretName })),
+      tls: (more.tls ?? []).map((secret) => (typeof secret === "string" ? { secretName: secret } : secret)),
       rules: Object.entries(hosts).map(([host, paths]) => ({
         ...(host !== "" && { host }),
         http: {

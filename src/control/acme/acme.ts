@@ -5,7 +5,7 @@
 import { readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Settings } from "../../config/settings.ts";
-import { Challenges } from "../../data/acme/challenges.ts";
+import { Challenges, isToken } from "../../data/acme/challenges.ts";
 import { describe } from "../../lib/cause.ts";
 import {
   acmeFreshMs,
@@ -87,7 +87,7 @@ export class Acme {
   /** asked for by hand although main.yaml has no `acme` */
   #byHand = false;
   #skipped: ReadonlyMap<string, string> = new Map();
-  /** nothing is ordered before */
+  /** nothing is ordered before; performance.now(), which nobody sets back */
   #pausedUntilMs = 0;
   /** of the server as a whole, in a row */
   #failures = 0;
@@ -214,7 +214,7 @@ export class Acme {
     const nowMs = Date.now();
     let nextMs = nowMs + acmeLookMs;
     for (const entry of this.#entries.values()) nextMs = Math.min(nextMs, this.#dueMs(entry));
-    this.#schedule(Math.max(nextMs, this.#pausedUntilMs, nowMs + acmeQuietMs) - nowMs);
+    this.#schedule(Math.max(nextMs - nowMs, this.#pausedUntilMs - performance.now(), acmeQuietMs));
   }
 
   #dueMs(entry: Entry): number {
@@ -227,7 +227,7 @@ export class Acme {
     const { log } = this.#options;
     try {
       await this.#follow();
-      if (this.#due().length > 0 && Date.now() >= this.#pausedUntilMs) {
+      if (this.#due().length > 0 && performance.now() >= this.#pausedUntilMs) {
         if (!this.#acquire()) return this.#schedule(acmeLockAgainMs * (0.8 + 0.4 * Math.random()));
         try {
           await this.#work();
@@ -238,7 +238,7 @@ export class Acme {
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       this.#pause(error);
-      const waitS = Math.round((this.#pausedUntilMs - Date.now()) / 1000);
+      const waitS = Math.round((this.#pausedUntilMs - performance.now()) / 1000);
       log("error", "acme", `${messageOf(error)}; tried again in ${waitS} s`);
     }
     this.#scheduleNext();
@@ -344,7 +344,7 @@ export class Acme {
     entry.held = fresh;
     const termMs = fresh ? fresh.notAfterMs - fresh.notBeforeMs : 0;
     const nextTryMs = Date.now() + Math.min(acmeFreshMs, termMs / 10);
-    this.#keep(entry, { order: "", failures: 0, trouble: "", nextTryMs });
+    this.#keep(entry, { order: "", failures: 0, trouble: "", nextTryMs, triedMs: Date.now() });
   }
 
   #failed(entry: Entry, error: unknown): void {
@@ -358,9 +358,10 @@ export class Acme {
       failures,
       trouble,
       nextTryMs: Date.now() + waitMs,
+      triedMs: Date.now(),
       ...(!isOpen && { order: "" }),
     });
-    if (error instanceof AcmeError && error.rateLimited) this.#pausedUntilMs = Date.now() + acmeRateLimitPauseMs;
+    if (error instanceof AcmeError && error.rateLimited) this.#pausedUntilMs = performance.now() + acmeRateLimitPauseMs;
     const until = new Date(entry.record.nextTryMs).toISOString().slice(0, 16);
     log("warn", "acme", `no certificate: ${trouble}; tried again after ${until}Z`);
   }
@@ -373,7 +374,7 @@ export class Acme {
   /** The server as a whole, or the folder, is in trouble. */
   #pause(error: unknown): void {
     this.#failures++;
-    this.#pausedUntilMs = Date.now() + backOffMs(this.#failures, error, Math.random());
+    this.#pausedUntilMs = performance.now() + backOffMs(this.#failures, error, Math.random());
     for (const entry of this.#entries.values()) {
       if (!entry.held) entry.record = { ...entry.record, trouble: messageOf(error) };
     }
@@ -412,7 +413,12 @@ export class Acme {
     const file = join(this.#folder, "acme.lock");
     if (this.#lock?.file !== file) this.#lock = new FolderLock(file);
     if (!this.#lock.acquire()) return false;
-    this.#sweep();
+    try {
+      this.#sweep();
+    } catch (error) {
+      this.#lock.release();
+      throw error;
+    }
     return true;
   }
 
@@ -420,7 +426,9 @@ export class Acme {
   #sweep(): void {
     try {
       const folder = this.challenges.folder();
-      for (const name of readdirSync(folder)) rmSync(join(folder, name), { force: true });
+      // What else lies there (`lost+found`, a backup's folder) is none of ours.
+      for (const file of readdirSync(folder, { withFileTypes: true }))
+        if (file.isFile() && isToken(file.name)) rmSync(join(folder, file.name), { force: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     }

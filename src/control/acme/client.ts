@@ -2,6 +2,7 @@
 import { describe } from "../../lib/cause.ts";
 import {
   acmeAnswerBytesMax,
+  acmeDirectoryMs,
   acmeNoncesMax,
   acmeNonceTriesMax,
   acmeRequestWaitMs,
@@ -40,11 +41,14 @@ export interface AcmeClientOptions {
 export class AcmeClient {
   readonly #nonces: string[] = [];
   #directory: Promise<Directory> | undefined;
+  #directoryMs = 0;
 
   constructor(readonly options: AcmeClientOptions) {}
 
-  /** Asked for once, and again after a failure. @throws AcmeError */
+  /** Asked for once a day, and again after a failure: its addresses may change. @throws AcmeError */
   directory(): Promise<Directory> {
+    if (performance.now() - this.#directoryMs > acmeDirectoryMs) this.#directory = undefined;
+    if (!this.#directory) this.#directoryMs = performance.now();
     this.#directory ??= this.#fetchDirectory().catch((error: unknown) => {
       this.#directory = undefined;
       throw error;
@@ -114,7 +118,13 @@ export class AcmeClient {
     try {
       const response = await fetch(url, {
         ...init,
-        headers: { "User-Agent": `aralez-on-bun (Bun/${Bun.version})`, ...(init.headers as Record<string, string>) },
+        headers: {
+          "User-Agent": `aralez-on-bun (Bun/${Bun.version})`,
+          "Accept-Encoding": "identity",
+          ...(init.headers as Record<string, string>),
+        },
+        // Compressed, a few kilobytes can be gigabytes.
+        decompress: false,
         redirect: "manual",
         proxy: "",
         signal: AbortSignal.any([signal, AbortSignal.timeout(acmeRequestWaitMs)]),

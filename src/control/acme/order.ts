@@ -122,12 +122,13 @@ class Order {
     let answer = first;
     for (let ownMs = acmePollMs; ; ownMs = Math.min(ownMs * 1.5, acmePollMsMax)) {
       if (answer && !isOpen(answer.body)) return answer.body;
-      if (performance.now() > this.#deadlineMs)
-        throw new AcmeError(`${name}: ${what} within ${acmeOrderWaitMs / 1000} s`, "slow");
-      if (answer) {
-        const asked = answer.retryAfterMs;
-        const waitMs = asked === undefined ? ownMs : Math.min(Math.max(asked, acmePollMs), acmePollMsMax);
-        await sleep(waitMs, undefined, { signal });
+      const leftMs = this.#deadlineMs - performance.now();
+      const waitMs = answer?.retryAfterMs === undefined ? ownMs : Math.max(answer.retryAfterMs, acmePollMs);
+      // Nobody is asked before the time it has named; meanwhile what it wants to see stays in its place.
+      if (answer) await sleep(Math.max(0, Math.min(waitMs, leftMs)), undefined, { signal });
+      if (waitMs > leftMs) {
+        const restMs = answer?.retryAfterMs === undefined ? undefined : waitMs - Math.max(0, leftMs);
+        throw new AcmeError(`${name}: ${what} within ${acmeOrderWaitMs / 1000} s`, "slow", 0, restMs);
       }
       answer = await this.#post("its state could not be read", url);
     }

@@ -1,5 +1,6 @@
 /** What is kept of each name: its pair of files, the order under way, failures, and when something is to be done. */
 import { join } from "node:path";
+import { acmeClockSlackMs, acmeRenewalInfoMsMax, acmeRetryAfterMsMax } from "../../lib/limits.ts";
 import { isFault, readPair } from "../certificates/pair.ts";
 import { readIfThere, readMap, writePrivately } from "./files.ts";
 import { certificateId } from "./renewal-info.ts";
@@ -16,6 +17,8 @@ export interface OrderRecord {
   readonly trouble: string;
   /** not before */
   readonly nextTryMs: number;
+  /** when that was put down: a clock that stands before it has been set back, and the times here mean nothing */
+  readonly triedMs: number;
   /** what the server suggests for the certificate of this id */
   readonly renewal?: { readonly id: string; readonly window?: Window; readonly checkMs: number };
 }
@@ -35,7 +38,7 @@ export interface Entry {
   ordering: boolean;
 }
 
-const blank: OrderRecord = { directory: "", order: "", failures: 0, trouble: "", nextTryMs: 0 };
+const blank: OrderRecord = { directory: "", order: "", failures: 0, trouble: "", nextTryMs: 0, triedMs: 0 };
 
 export function certificateFiles(folder: string, name: string): { readonly crt: string; readonly key: string } {
   const at = join(folder, "certificates", name);
@@ -64,13 +67,18 @@ export function renewalOf({ held, record }: Entry, renewBeforeDays: number | und
 
 /** When a certificate is to be ordered. */
 export function orderDueMs(entry: Entry, renewBeforeDays: number | undefined): number {
-  return Math.max(renewalOf(entry, renewBeforeDays) ?? 0, entry.record.nextTryMs);
+  const { nextTryMs, triedMs } = entry.record;
+  const nowMs = Date.now();
+  const isWrong = nowMs < triedMs - acmeClockSlackMs || nextTryMs > nowMs + acmeRetryAfterMsMax;
+  return Math.max(renewalOf(entry, renewBeforeDays) ?? 0, isWrong ? 0 : nextTryMs);
 }
 
 /** When its server is to be asked what it suggests; never without a certificate. */
 export function renewalInfoDueMs({ held, record }: Entry): number {
   if (!held) return Number.POSITIVE_INFINITY;
-  return record.renewal?.id === held.id ? record.renewal.checkMs : 0;
+  if (record.renewal?.id !== held.id) return 0;
+  const { checkMs } = record.renewal;
+  return checkMs > Date.now() + acmeRenewalInfoMsMax + acmeClockSlackMs ? 0 : checkMs;
 }
 
 function readHeld(folder: string, name: string): Held | undefined {
@@ -95,6 +103,7 @@ function readRecord(folder: string, name: string): OrderRecord {
     failures: Math.max(0, Math.floor(number("failures"))),
     trouble: text("trouble"),
     nextTryMs: number("nextTryMs"),
+    triedMs: number("triedMs"),
     ...(typeof renewal?.id === "string" && typeof renewal.checkMs === "number" && { renewal }),
   };
 }

@@ -1,5 +1,5 @@
 /** When a certificate is renewed and a failed order repeated: arithmetic on times, without a clock of its own. */
-import { acmeBackOffMs, acmeJitterMsMax, acmeRateLimitedMs } from "../../lib/limits.ts";
+import { acmeBackOffMs, acmeJitterMsMax, acmeLatestMs, acmeRateLimitedMs } from "../../lib/limits.ts";
 import { AcmeError } from "./acme-error.ts";
 
 const dayMs = 24 * 3_600_000;
@@ -35,7 +35,9 @@ export function renewAtMs(
       : Math.min(renewBeforeDays * dayMs, (termMs * 2) / 3);
   const own = notAfterMs - beforeMs + spread * Math.min(acmeJitterMsMax, termMs / 30);
   if (!suggested) return own;
-  const theirs = suggested.startMs + spread * (suggested.endMs - suggested.startMs);
+  // A window that leaves no time to try twice is a mistake of theirs that would cost us the certificate.
+  const latest = notAfterMs - Math.min(acmeLatestMs, termMs / 10);
+  const theirs = Math.min(suggested.startMs + spread * (suggested.endMs - suggested.startMs), latest);
   return renewBeforeDays === undefined ? theirs : Math.min(own, theirs);
 }
 

@@ -21,6 +21,8 @@ export interface PairPlace {
   readonly rank: number;
   /** lies in no folder; which of the given ones it is, the one that matters most first */
   readonly given?: number;
+  /** of a given one: the names that it may be shown for */
+  readonly hosts?: readonly string[];
 }
 
 /** What tells places apart: a certificate may lie beside one key and be configured with another. */

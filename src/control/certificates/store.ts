@@ -42,6 +42,8 @@ export interface GivenPair {
   readonly name: string;
   readonly crt: Uint8Array;
   readonly key: Uint8Array;
+  /** it is shown for no other names, whatever it says; absent = for all that it says */
+  readonly hosts?: readonly string[];
 }
 
 export interface CertificateStore {
@@ -106,9 +108,10 @@ class Reader {
       sliceMs = performance.now();
     }
     const given = this.given.slice(0, certificatePairsMax);
-    for (const [i, { name, crt, key }] of given.entries())
-      this.#book.see(givenPlace(name, i), { bytes: crt, touchedMs: 0 }, { bytes: key, touchedMs: 0 }, this.now());
-    const seen = new Set([...places, ...given.map(({ name }, i) => givenPlace(name, i))].map(placeId));
+    const givenPlaces = given.map(givenPlace);
+    for (const [i, { crt, key }] of given.entries())
+      this.#book.see(givenPlaces[i]!, { bytes: crt, touchedMs: 0 }, { bytes: key, touchedMs: 0 }, this.now());
+    const seen = new Set([...places, ...givenPlaces].map(placeId));
     this.#book.endLook(seen, (place) => isUnknown(place, listing), this.now());
     return this.think();
   }
@@ -270,8 +273,8 @@ class Store implements CertificateStore {
   }
 }
 
-function givenPlace(name: string, order: number): PairPlace {
-  return { name, crt: name, key: `${name} (key)`, rank: 0, given: order };
+function givenPlace({ name, hosts }: GivenPair, order: number): PairPlace {
+  return { name, crt: name, key: `${name} (key)`, rank: 0, given: order, ...(hosts && { hosts }) };
 }
 
 function sameGiven(before: readonly GivenPair[], after: readonly GivenPair[]): boolean {
@@ -280,7 +283,8 @@ function sameGiven(before: readonly GivenPair[], after: readonly GivenPair[]): b
     before.length === after.length &&
     before.every((pair, i) => {
       const other = after[i]!;
-      return pair.name === other.name && same(pair.crt, other.crt) && same(pair.key, other.key);
+      const sameHosts = JSON.stringify(pair.hosts) === JSON.stringify(other.hosts);
+      return pair.name === other.name && sameHosts && same(pair.crt, other.crt) && same(pair.key, other.key);
     })
   );
 }

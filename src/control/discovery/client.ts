@@ -5,12 +5,15 @@
 import { Agent as PlainAgent, request as requestPlain, type ClientRequest, type IncomingMessage } from "node:http";
 import { Agent as TlsAgent, request as requestTls } from "node:https";
 import { describe } from "../../lib/cause.ts";
+import { Gathered, Lines } from "./lines.ts";
 import * as limits from "../../lib/limits.ts";
 
 /** Where and as whom to ask. */
 export interface Terms {
   readonly base: URL;
   readonly fields: Readonly<Record<string, string>>;
+  /** in one of the fields; never in an error, whatever is answered */
+  readonly secret: string | undefined;
   /** PEM; undefined = the system's authorities */
   readonly ca: string | undefined;
   readonly verify: boolean;
@@ -52,12 +55,18 @@ export class StatusError extends Error {
 export class Client {
   readonly #plain = new PlainAgent({ keepAlive: true, maxFreeSockets: limits.discoveryIdleConnectionsMax });
   #tls: { readonly ca: string | undefined; readonly agent: TlsAgent } | undefined;
+  /** bytes of answers that are not whole yet */
+  #reading = 0;
 
   /** @throws Error with a short cause, or {@link StatusError} for any status but 200 */
   async ask(terms: Terms, question: Question): Promise<Answer> {
-    const response = await this.#begin(terms, question);
-    const text = await textOf(response, limits.discoveryAnswerBytesMax);
-    return { ...(await accept(response, text)), text };
+    try {
+      const response = await this.#begin(terms, question);
+      const text = await this.#textOf(response);
+      return { ...accept(response, text), text };
+    } catch (error) {
+      throw withoutSecret(error, terms.secret);
+    }
   }
 
   /**
@@ -68,14 +77,35 @@ export class Client {
    * @throws as {@link ask}
    */
   async follow(terms: Terms, question: Question, began: () => void, line: (text: string) => void): Promise<void> {
-    const response = await this.#begin(terms, question);
-    if (response.statusCode !== 200) {
-      await accept(response, await textOf(response, limits.discoveryAnswerBytesMax));
-      return;
+    try {
+      const response = await this.#begin(terms, question);
+      if (response.statusCode !== 200) return void accept(response, await this.#textOf(response));
+      began();
+      const lines = new Lines(line);
+      await read(response, (chunk) => lines.add(chunk));
+    } catch (error) {
+      throw withoutSecret(error, terms.secret);
     }
-    began();
-    const lines = new Lines(line);
-    await read(response, (chunk) => lines.add(chunk));
+  }
+
+  /** The whole body. All that are read at once share a bound: a hundred questions may be answered at the same time. */
+  async #textOf(response: IncomingMessage): Promise<string> {
+    const gathered = new Gathered();
+    let bytes = 0;
+    try {
+      await read(response, (chunk) => {
+        bytes += chunk.length;
+        this.#reading += chunk.length;
+        if (bytes > limits.discoveryAnswerBytesMax)
+          throw new Error(`its answer is longer than ${limits.discoveryAnswerBytesMax} bytes`);
+        if (this.#reading > limits.discoveryReadingBytesMax)
+          throw new Error(`its answers are longer than ${limits.discoveryReadingBytesMax} bytes together`);
+        gathered.add(chunk, 0, chunk.length);
+      });
+      return gathered.take();
+    } finally {
+      this.#reading -= bytes;
+    }
   }
 
   close(): void {
@@ -186,15 +216,14 @@ function read(response: IncomingMessage, take: (chunk: Buffer) => void): Promise
   return promise;
 }
 
-async function textOf(response: IncomingMessage, bytesMax: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  await read(response, (chunk) => {
-    bytes += chunk.length;
-    if (bytes > bytesMax) throw new Error(`its answer is longer than ${bytesMax} bytes`);
-    chunks.push(chunk);
-  });
-  return Buffer.concat(chunks).toString("utf8");
+/** Shorter ones are parts of ordinary words. */
+const secretCharsMin = 8;
+
+/** What a server says of itself goes into the log and the status page: it may repeat what it was asked with. */
+function withoutSecret(error: unknown, secret: string | undefined): unknown {
+  if (secret === undefined || secret.length < secretCharsMin || !(error instanceof Error)) return error;
+  error.message = error.message.replaceAll(secret, "…");
+  return error;
 }
 
 function accept(response: IncomingMessage, text: string): Head {
@@ -213,34 +242,4 @@ function causeIn(text: string): string {
   const line = told.replace(/[\x00-\x1f\x7f]+/g, " ").trim();
   const { discoveryErrorCharsMax } = limits;
   return line.length > discoveryErrorCharsMax ? `${line.slice(0, discoveryErrorCharsMax - 1)}…` : line;
-}
-
-/** Puts lines together whose bytes arrive in any pieces. */
-export class Lines {
-  #held: Buffer[] = [];
-  #bytes = 0;
-
-  constructor(readonly tell: (line: string) => void) {}
-
-  /** @throws Error when a line is too long, or what `tell` throws */
-  add(chunk: Buffer): void {
-    let from = 0;
-    for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, from)) {
-      this.#hold(chunk.subarray(from, end));
-      const line = Buffer.concat(this.#held).toString("utf8");
-      this.#held = [];
-      this.#bytes = 0;
-      from = end + 1;
-      if (line !== "") this.tell(line);
-    }
-    if (from < chunk.length) this.#hold(chunk.subarray(from));
-  }
-
-  #hold(piece: Buffer): void {
-    this.#bytes += piece.length;
-    const { kubernetesEventBytesMax } = limits;
-    if (this.#bytes > kubernetesEventBytesMax)
-      throw new Error(`a line is longer than ${kubernetesEventBytesMax} bytes`);
-    this.#held.push(piece);
-  }
 }

@@ -60,7 +60,9 @@ class Merging {
   ): (readonly [string, PathRules])[] {
     return [...paths].filter(([path]) => {
       const key = `${exact ? "=" : ""}${host}${normalisePathKey(path) ?? path}`;
-      const owner = this.#owners.get(key);
+      // An exact path stands before a prefix, and so would take it away from whoever is named first; its own it may refine.
+      const prefix = exact ? this.#owners.get(key.slice(1)) : undefined;
+      const owner = this.#owners.get(key) ?? (prefix === provider ? undefined : prefix);
       if (owner === undefined) this.#owners.set(key, provider);
       else this.remarks.push(`${host}${path} of ${provider} is ignored: ${owner} is named first and has it too`);
       return owner === undefined;

@@ -2,7 +2,7 @@
  * The forwarder for upstreams that speak HTTP/2, over TLS or by prior knowledge: few connections to each endpoint, many
  * requests on each at once; another connection is opened when all are full.
  */
-import { sweepMs } from "../../lib/limits.ts";
+import { http2RoomLookMs, sweepMs } from "../../lib/limits.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
 import type { Underway } from "../exchange.ts";
 import { asFailure, Failure } from "../failure.ts";
@@ -11,7 +11,7 @@ import { wireOf } from "../upstream/pool.ts";
 import type { Endpoint } from "../upstream/endpoint.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { connectTo } from "./connect.ts";
-import type { Attempt, Forwarder } from "./forwarder.ts";
+import type { Attempt, Connections, Forwarder } from "./forwarder.ts";
 import { settleWire } from "./http.ts";
 import { Http2Upstream, type Http2Pool } from "./http2-connection.ts";
 import { tlsOf, trustKey, warnUnverified } from "./trust.ts";
@@ -20,8 +20,12 @@ export interface Http2ForwarderOptions {
   readonly loopMark: string;
   /** connections without streams are closed after this; 0 = never */
   keepaliveMs(): number;
-  /** connections open at once; 0 = no bound */
+  /** connections open at once, with those of HTTP/1.1; 0 = no bound */
   connectionsMax(): number;
+  /** those of HTTP/1.1 */
+  elsewhere(): Connections & { readonly waiting: number };
+  /** a connection is gone: HTTP/1.1 may have waited for its place */
+  left(): void;
   log(level: "warn" | "debug", target: string, text: string): void;
 }
 
@@ -32,7 +36,7 @@ interface Site {
   dialing: Promise<void> | undefined;
 }
 
-export class Http2Forwarder implements Forwarder, Http2Pool {
+export class Http2Forwarder implements Forwarder, Http2Pool, Connections {
   readonly loopMark: string;
   readonly #sites = new Map<string, Site>();
   readonly #sweeper = new Sweeper(sweepMs);
@@ -62,11 +66,48 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     const connection = this.#roomIn(key);
     // Used at once: others may be waiting for the same room.
     if (connection) return connection.exchange(attempt);
+    const { connectMs } = route.timeouts;
+    const untilMs = connectMs === 0 ? Infinity : performance.now() + connectMs;
+    this.#sendLate({ attempt, key, endpoint, trust, connectMs, untilMs });
+  }
+
+  /** When there is room for it: a new connection may have been taken by others who waited for the same. */
+  #sendLate(late: Late): void {
+    const { attempt, key, endpoint, untilMs } = late;
     const wait = new Wait(attempt);
-    this.#opened(key, endpoint, trust, route.timeouts.connectMs).then(
-      () => wait.end() && this.#send(attempt),
-      (error: unknown) => wait.end() && attempt.failed(asFailure(error, endpoint.name)),
+    const again = (failure: Failure) => {
+      if (performance.now() < untilMs) this.#sendLate(late);
+      else attempt.failed(failure);
+    };
+    this.#opened(late).then(
+      () => {
+        if (!wait.end()) return;
+        const connection = this.#roomIn(key);
+        if (connection) connection.exchange(attempt);
+        else again(busy(endpoint));
+      },
+      (error: unknown) => {
+        if (!wait.end()) return;
+        const failure = asFailure(error, endpoint.name);
+        if (failure.code === "upstream_busy") again(failure);
+        else attempt.failed(failure);
+      },
     );
+  }
+
+  get count(): number {
+    return this.#all.size;
+  }
+
+  makeRoom(): boolean {
+    for (const { open } of this.#sites.values()) {
+      for (const connection of open) {
+        if (connection.active > 0) continue;
+        connection.shutDown();
+        return true;
+      }
+    }
+    return false;
   }
 
   sweep(inUse: ReadonlySet<string>): void {
@@ -96,6 +137,10 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     return this.options.keepaliveMs();
   }
 
+  idle(connection: Http2Upstream): void {
+    if (this.options.elsewhere().waiting > 0) connection.shutDown();
+  }
+
   leaving(connection: Http2Upstream): void {
     for (const [key, site] of this.#sites) {
       const at = site.open.indexOf(connection);
@@ -110,6 +155,7 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     this.leaving(connection);
     this.#all.delete(connection);
     this.#sweeper.delete(connection);
+    this.options.left();
   }
 
   /** The least busy connection that takes another request. */
@@ -123,21 +169,26 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     return best;
   }
 
-  /** Another connection is open. @throws Failure */
-  #opened(key: string, endpoint: Endpoint, trust: Trust | undefined, connectMs: number): Promise<void> {
+  /** Another connection is open, or one has room again. @throws Failure */
+  #opened(late: Late): Promise<void> {
+    const { key } = late;
     let site = this.#sites.get(key);
     if (!site) this.#sites.set(key, (site = { open: [], dialing: undefined }));
     const { open } = site;
-    return (site.dialing ??= this.#dial(site, endpoint, trust, connectMs).finally(() => {
+    return (site.dialing ??= this.#dial(site, late).finally(() => {
       site.dialing = undefined;
       if (open.length === 0) this.#sites.delete(key);
     }));
   }
 
-  async #dial(site: Site, endpoint: Endpoint, trust: Trust | undefined, connectMs: number): Promise<void> {
-    const most = this.options.connectionsMax();
-    if (most > 0 && this.#all.size >= most)
-      throw new Failure("upstream_busy", `${endpoint.name}: all its connections are full, and no more may be opened`);
+  async #dial(site: Site, { key, endpoint, trust, connectMs, untilMs }: Late): Promise<void> {
+    while (this.#isFull()) {
+      if (this.#roomIn(key)) return;
+      // An idle connection of another endpoint makes room.
+      if (!this.makeRoom()) this.options.elsewhere().makeRoom();
+      if (performance.now() >= untilMs) throw busy(endpoint);
+      await Bun.sleep(http2RoomLookMs);
+    }
     const begunMs = performance.now();
     const tls = trust && { ...tlsOf(trust, endpoint.address), protocol: "h2" as const };
     const socket = await connectTo(endpoint, tls, connectMs, deaf);
@@ -151,8 +202,34 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     this.#all.add(connection);
     this.#sweeper.add(connection);
     await greeted(connection, connectMs === 0 ? 0 : Math.max(1, connectMs - (performance.now() - begunMs)));
+    // One that allows no streams, or leaves with its greeting, would be asked for another one for ever.
+    if (!connection.hasRoom) {
+      connection.shutDown();
+      throw new Failure("connect_refused", `${endpoint.name} greets in HTTP/2 and takes no requests`);
+    }
     site.open.push(connection);
   }
+
+  #isFull(): boolean {
+    const most = this.options.connectionsMax();
+    return most > 0 && this.count + this.options.elsewhere().count >= most;
+  }
+}
+
+/** A request that has no connection yet. */
+interface Late {
+  readonly attempt: Attempt;
+  /** of its site */
+  readonly key: string;
+  readonly endpoint: Endpoint;
+  readonly trust: Trust | undefined;
+  readonly connectMs: number;
+  /** performance.now() at which it is given up */
+  readonly untilMs: number;
+}
+
+function busy({ name }: Endpoint): Failure {
+  return new Failure("upstream_busy", `${name}: all its connections are full, and no more may be opened`);
 }
 
 /** An attempt until there is a connection for it. */

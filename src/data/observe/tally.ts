@@ -50,7 +50,7 @@ export class Tallies {
     this.#overhead = overhead;
     refusals.each((reason, count) => this.#add(tally.refusals, reason, count, this.#refusals));
     for (const { name, pool } of table.routes) {
-      if (pool && pool.turn.requests !== (this.#turns.get(pool.turn) ?? 0))
+      if (pool && pool.turn.requests > 0 && pool.turn.requests !== (this.#turns.get(pool.turn) ?? 0))
         this.#add(tally.turns, name, pool.turn.requests, this.#turns, pool.turn);
     }
     return tally;

@@ -63,6 +63,7 @@ const consul = z.strictObject({
   verify: flag.optional(),
   datacenter: text.optional(),
   namespace: text.optional(),
+  hosts: z.array(hostname).optional(),
   services: z.array(z.strictObject(sharedService)).optional(),
 });
 
@@ -74,6 +75,7 @@ const kubernetes = z.strictObject({
   ingress: flag.optional(),
   ingress_class: text.optional(),
   publish: text.optional(),
+  hosts: z.array(hostname).optional(),
   services: z
     .array(
       z.strictObject({

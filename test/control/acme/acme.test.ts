@@ -3,54 +3,16 @@ import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { settle, type WrittenSettings } from "../../../src/config/settings.ts";
-import { Acme } from "../../../src/control/acme/acme.ts";
 import { certificateId } from "../../../src/control/acme/renewal-info.ts";
-import { problem, startAcmeServer, tokenOf, type AcmeServer } from "../../support/acme-server.ts";
+import { replica, stateOf, stopReplicas, type Replica } from "../../support/acme-replica.ts";
+import { problem, startAcmeServer, tokenOf } from "../../support/acme-server.ts";
 import { madeByUs, put, temporary } from "../../support/certificates.ts";
 import { until } from "../../support/proxy.ts";
 
 setDefaultTimeout(60_000);
 
-type Wishes = Partial<NonNullable<WrittenSettings["acme"]>>;
+afterEach(stopReplicas);
 
-interface Replica {
-  readonly acme: Acme;
-  readonly lines: string[];
-  issued: number;
-}
-
-const running: Acme[] = [];
-
-afterEach(async () => {
-  for (const acme of running.splice(0)) await acme.stop();
-});
-
-/** One proxy's ACME. @param folder its state */
-function replica(server: AcmeServer, folder: string, wishes: Wishes, hosts: readonly string[] = []): Replica {
-  const written = { acme: { directory: server.url, ca_file: server.caFile, state: folder, ...wishes } };
-  const settings = settle(written, folder);
-  const lines: string[] = [];
-  const made: Replica = {
-    acme: new Acme({
-      settings: () => settings,
-      hosts: () => hosts,
-      isRouted: (name) => hosts.includes(name),
-      covered: () => new Set(["covered.test", "*.far.test"]),
-      provesInHandshake: () => false,
-      onAnswering: () => {},
-      onIssued: async () => void made.issued++,
-      log: (level, _target, text) => void lines.push(`${level} ${text}`),
-    }),
-    lines,
-    issued: 0,
-  };
-  running.push(made.acme);
-  made.acme.changed();
-  return made;
-}
-
-const stateOf = (acme: Acme, name: string) => acme.states().find((each) => each.name === name)!;
 const leaf = (folder: string, name: string) => readFileSync(join(folder, "certificates", `${name}.crt`), "utf8");
 
 describe("names", () => {

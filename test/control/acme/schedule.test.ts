@@ -28,6 +28,14 @@ describe("renewal", () => {
     expect(renewAtMs(term(90), 10, window, 0)).toBe(62 * day);
   });
 
+  test("a window at the very end, or behind it, does not cost the certificate", () => {
+    const late = { startMs: 89.9 * day, endMs: 5_000 * day };
+    for (const spread of [0, 0.5, 1]) {
+      expect(renewAtMs(term(90), undefined, late, spread)).toBe(87 * day);
+      expect(renewAtMs(term(6), undefined, late, spread)).toBeCloseTo(5.4 * day, 0);
+    }
+  });
+
   test("is spread evenly, and for one certificate always the same", () => {
     const spreads = Array.from({ length: 2_000 }, (_, i) => spreadOf(`name-${i}`));
     expect(spreadOf("name-1")).toBe(spreads[1]!);

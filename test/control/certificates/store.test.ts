@@ -97,6 +97,23 @@ function expectMatches({ store, sets }: Opened): void {
 
 const [a, b, c] = ["a.test", "b.test", "c.test"].map((name) => madeByUs([name]));
 
+test("a given pair is shown for the hosts that it is given for, and for none that files cover", async () => {
+  const folder = temporaryFolder();
+  put(folder, "wild", madeByUs(["*.shop.test"]));
+  const { store, of, until } = await open(folder);
+  const { crt, key } = madeByUs(["a.test", "*.b.test", "pay.shop.test", "victim.test"]);
+  const pair = (hosts?: string[]) => ({ name: "given", crt: Buffer.from(crt), key: Buffer.from(key), hosts });
+  store.give([pair(["a.test", "x.b.test", "y.x.b.test", "pay.shop.test", "other.test"])]);
+  await until("the pair", () => of("a.test")[0] === "given");
+  const names = ["a.test", "x.b.test", "pay.shop.test"];
+  expect(names.map((name) => of(name)[0])).toEqual(["given", "given", "wild"]);
+  expect(store.set.pairs.find(({ name }) => name === "given")!.names).toEqual(["a.test", "x.b.test"]);
+  // The same bytes for other hosts.
+  store.give([pair()]);
+  await until("all its names", () => of("victim.test")[0] === "given" && of("z.b.test")[0] === "given");
+  expect(of("pay.shop.test")[0]).toBe("wild");
+});
+
 describe("at the start", () => {
   test("pairs of DIR and DIR/certificates are served, the latter winning by name, the first in name order by default", async () => {
     const folder = temporaryFolder();

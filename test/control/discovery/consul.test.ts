@@ -1,6 +1,7 @@
 /** Consul as a source, against a server that speaks its protocol (contract, sections 8 and 12). */
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { createServer as createPlain, type ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -357,6 +358,157 @@ describe("the tag form [29]", () => {
       'service "nowhere": it has the tag aralez.service=yes and no aralez.path: it is no route',
       expect.stringMatching(/^service "odd": .*it is no route$/),
     ]);
+  });
+});
+
+describe("who may claim a host", () => {
+  test("whoever has a host and path keeps it while it is there, whatever its name, and over a change of the file", async () => {
+    await using consul = await startConsul();
+    consul.set("shop", [{ id: "1", port: 1001, tags: tagged() }]);
+    using watched = watch({ servers: [consul.url] });
+    await until(() => watched.routes()["a.test/"]?.[0] === "127.0.0.1:1001");
+    consul.set("aaa", [{ id: "2", port: 1002, tags: tagged() }]);
+    await until(() => watched.remarks().length === 1);
+    expect(watched.remarks()[0]).toBe('service "aaa": a.test/ is ignored: service "shop" has it already');
+    expect(watched.routes()).toEqual({ "a.test/": ["127.0.0.1:1001"] });
+    using next = watch({ servers: [consul.url], datacenter: "dc1" }, { before: watched.source });
+    await until(() => next.source.complete);
+    expect(next.routes()).toEqual({ "a.test/": ["127.0.0.1:1001"] });
+    consul.set("shop", undefined);
+    await until(() => next.routes()["a.test/"]?.[0] === "127.0.0.1:1002");
+  });
+
+  test("`hosts` says which ones tags may name, DEFAULT among them", async () => {
+    await using consul = await startConsul();
+    const hosts = ["a.test", "b.svc.test", "*.x.svc.test", "svc.test", "A.B.Svc.Test", "DEFAULT", "other.test"];
+    for (const [i, host] of hosts.entries())
+      consul.set(`s${i}`, [
+        { id: host, port: 1001, tags: ["aralez.service=yes", `aralez.host=${host}`, "aralez.path=/"] },
+      ]);
+    using watched = watch({ servers: [consul.url], hosts: ["A.test", "*.svc.test"] });
+    await until(() => watched.source.complete && watched.remarks().length === 3);
+    expect(Object.keys(watched.routes()).sort()).toEqual(["*.x.svc.test/", "a.b.svc.test/", "a.test/", "b.svc.test/"]);
+    expect(watched.remarks()).toContain('service "s5": host "DEFAULT" is none of `hosts`: it is no route');
+  });
+});
+
+describe("answers that mean no good", () => {
+  /** Says whatever it is told to. */
+  async function liar(say: (target: string, response: ServerResponse) => void) {
+    const server = createPlain((request, response) => {
+      response.setHeader("X-Consul-Index", "5");
+      say(request.url!, response);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return {
+      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      async [Symbol.asyncDispose]() {
+        server.closeAllConnections();
+        await new Promise((resolve) => server.close(resolve));
+      },
+    };
+  }
+
+  const good = [{ Node: { Address: "10.0.0.1" }, Service: { ID: "1", Port: 80 }, Checks: [] }];
+
+  for (const [name, answer] of Object.entries({
+    "instances that are none": [{}],
+    "an instance without a port": [{ Service: { ID: "1" } }],
+    "a null": [null],
+    "a map": {},
+    "a number": 7,
+    "a deep one": "deep",
+  })) {
+    test(`empty nothing: ${name}`, async () => {
+      let bad = false;
+      await using consul = await liar((_, response) => {
+        const text = answer === "deep" ? "[".repeat(200_000) : JSON.stringify(answer);
+        response.end(bad ? text : JSON.stringify(good));
+      });
+      using watched = watch({ servers: [consul.url], services: shop });
+      await until(() => watched.routes()["shop.test/"]?.length === 1);
+      bad = true;
+      await until(() => !watched.source.state.up);
+      expect(watched.routes()).toEqual({ "shop.test/": ["10.0.0.1:80"] });
+      bad = false;
+      await until(() => watched.source.state.up);
+    });
+  }
+
+  test("a catalogue of something else takes no tagged service away", async () => {
+    let bad = false;
+    await using consul = await liar((target, response) => {
+      if (!target.startsWith("/v1/catalog")) {
+        const [entry] = good;
+        response.end(JSON.stringify([{ ...entry, Service: { ...entry!.Service, Tags: tagged() } }]));
+      } else response.end(bad ? '{"error":"no permission"}' : JSON.stringify({ web: tagged() }));
+    });
+    using watched = watch({ servers: [consul.url] });
+    await until(() => watched.routes()["a.test/"]?.length === 1);
+    bad = true;
+    await until(() => /lists of tags/.test(watched.source.state.error));
+    expect(watched.routes()).toEqual({ "a.test/": ["10.0.0.1:80"] });
+  });
+
+  test("a token that comes back in an error, a redirect, an endless answer: nobody is told, followed or waited for", async () => {
+    const token = "5a7b3e0c-0000-4000-8000-1234567890ab";
+    let stranger = 0;
+    await using other = await liar((_, response) => (stranger++, response.end("[]")));
+    let mode = "echo";
+    await using consul = await liar((_, response) => {
+      if (mode === "echo") return void response.writeHead(403).end(`ACL not found for ${token}`);
+      if (mode === "redirect") return void response.writeHead(307, { Location: other.url }).end();
+      response.writeHead(200);
+      const more = () => {
+        while (!response.destroyed && response.write("[".repeat(65_536)));
+        if (!response.destroyed) response.once("drain", more);
+      };
+      more();
+    });
+    using watched = watch({ servers: [consul.url], services: shop, token });
+    await until(() => /answered 403: ACL not found for …/.test(watched.source.state.error));
+    mode = "redirect";
+    await until(() => /answered 307/.test(watched.source.state.error));
+    const before = process.memoryUsage.rss();
+    mode = "endless";
+    await until(() => /longer than 33554432 bytes/.test(watched.source.state.error), "its bound", 60);
+    expect(process.memoryUsage.rss() - before).toBeLessThan(256 << 20);
+    expect(stranger).toBe(0);
+    expect(watched.lines.join()).not.toContain(token);
+  }, 90_000);
+
+  test("tags cannot reach files, the environment or other lines; what tries closes its route or is left out", async () => {
+    await using consul = await startConsul();
+    consul.set("bad", [
+      {
+        id: "1",
+        port: 1001,
+        tags: tagged(
+          "aralez.client_header=X-A: 1\r\nSet-Cookie: evil=1",
+          "aralez.server_header=Transfer-Encoding: chunked",
+          'aralez.client_header={"file":"/etc/passwd"}',
+          "aralez.client_header=X-B: fine",
+        ),
+      },
+    ]);
+    consul.set("env", [
+      {
+        id: "2",
+        port: 1002,
+        tags: ["aralez.service=yes", "aralez.host=b.test", "aralez.path=/", "aralez.auth=jwt {env: PATH}"],
+      },
+    ]);
+    using watched = watch({ servers: [consul.url] });
+    await until(() => watched.source.complete && Object.keys(watched.routes()).length === 2);
+    const { hosts } = watched.source.brought();
+    expect(
+      hosts
+        .get("a.test")
+        ?.paths.get("/")
+        ?.client_headers?.map(({ name }) => name),
+    ).toEqual(["X-B"]);
+    expect(hosts.get("a.test")?.paths.get("/")?.server_headers).toBeUndefined();
+    expect(hosts.get("b.test")?.paths.get("/")).toEqual({ servers: [] });
   });
 });
 

@@ -451,12 +451,68 @@ describe("Ingress", () => {
     using watched = watch(kube);
     await until(() => watched.source.brought().pairs.length === 1);
     const [pair] = watched.source.brought().pairs;
-    expect(pair?.name).toBe("kubernetes:default/used");
+    expect([pair?.name, pair?.hosts]).toEqual(["kubernetes:default/used", ["a.test"]]);
     expect(Buffer.from(pair!.crt).toString()).toBe(crt);
     expect(watched.remarks()).toEqual(['ingress "default/one": there is no TLS secret "default/absent"']);
     expect(kube.asked.some((target) => target.includes("fieldSelector=type%3Dkubernetes.io%2Ftls"))).toBe(true);
     kube.remove("secrets", "default", "used");
     await until(() => watched.source.brought().pairs.length === 0);
+  });
+
+  test("a TLS secret is for the hosts of its Ingress, or those that stand beside it, and for all where whoever comes is served", async () => {
+    await using kube = await withShop();
+    const { crt, key } = madeByUs(["a.test", "b.test"]);
+    const data = { "tls.crt": Buffer.from(crt).toString("base64"), "tls.key": Buffer.from(key).toString("base64") };
+    for (const name of ["one", "two", "three", "four"])
+      kube.put("secrets", { metadata: { name, namespace: "default" }, type: "kubernetes.io/tls", data });
+    const other = { "b.test": onePath["a.test"] };
+    kube.put("ingresses", ingress("1", onePath, { tls: ["one"] }));
+    kube.put("ingresses", ingress("2", other, { tls: ["one", { secretName: "two", hosts: ["B.test", "x y"] }] }));
+    kube.put("ingresses", ingress("3", { "": [{ service: "shop", port: 80 }] }, { tls: ["three"] }));
+    kube.put("ingresses", ingress("4", {}, { tls: ["four"], defaultBackend: { service: "shop", port: 80 } }));
+    using watched = watch(kube);
+    await until(() => watched.source.brought().pairs.length === 4);
+    expect(watched.source.brought().pairs.map(({ name, hosts }) => [name.split("/")[1], hosts])).toEqual([
+      ["one", ["a.test", "b.test"]],
+      ["two", ["b.test"]],
+      ["three", undefined],
+      ["four", undefined],
+    ]);
+  });
+
+  test("`hosts` says which ones an Ingress may name, and its certificates be for", async () => {
+    await using kube = await withShop();
+    const { crt, key } = madeByUs(["a.test", "x.svc.test"]);
+    const data = { "tls.crt": Buffer.from(crt).toString("base64"), "tls.key": Buffer.from(key).toString("base64") };
+    kube.put("secrets", { metadata: { name: "one", namespace: "default" }, type: "kubernetes.io/tls", data });
+    const path = [{ path: "/", service: "shop", port: 80 }];
+    kube.put(
+      "ingresses",
+      ingress("1", { "a.test": path, "x.svc.test": path, "": path }, { tls: ["one"], defaultBackend: path[0]! }),
+    );
+    using watched = watch(kube, { hosts: ["*.svc.test"] });
+    await until(() => watched.source.brought().pairs.length === 1);
+    expect(Object.keys(watched.routes())).toEqual(["x.svc.test/"]);
+    expect(watched.source.brought().pairs[0]!.hosts).toEqual(["x.svc.test"]);
+    expect(watched.remarks()).toEqual([
+      'ingress "default/1": host "a.test" is none of `hosts`: it is no route',
+      'ingress "default/1": host "DEFAULT" is none of `hosts`: it is no route',
+    ]);
+  });
+
+  test("annotations cannot reach files, the environment or other lines", async () => {
+    await using kube = await withShop();
+    const annotations = {
+      "aralez.rs/client_headers":
+        '["X-A: 1\\r\\nSet-Cookie: x=1", {"file": "/etc/passwd"}, {"env": "HOME"}, 7, null, "X-B: 1"]',
+      "aralez.rs/server_headers": '{"__proto__": {"x": 1}}',
+    };
+    kube.put("ingresses", ingress("one", onePath, { annotations }));
+    using watched = watch(kube);
+    await until(() => watched.routes()["a.test/"]?.length === 1);
+    const own = watched.source.brought().hosts.get("a.test")?.paths.get("/");
+    expect(own?.client_headers?.map(({ name }) => name)).toEqual(["X-B"]);
+    expect(own?.server_headers).toBeUndefined();
   });
 
   test("its status tells where clients reach it: publish, ARALEZ_EXTERNAL_IP, or our own Service", async () => {
@@ -480,6 +536,67 @@ describe("Ingress", () => {
     expect(await write({ publish: "192.0.2.1" }, { ARALEZ_EXTERNAL_IP: "192.0.2.9" })).toEqual([{ ip: "192.0.2.1" }]);
     expect(await write({}, { ARALEZ_EXTERNAL_IP: "192.0.2.9" })).toEqual([{ ip: "192.0.2.9" }]);
     expect(await write({}, {})).toEqual([{ hostname: "lb.test" }]);
+  });
+});
+
+describe("answers that mean no good", () => {
+  for (const [name, text] of Object.entries({
+    "no list at all": '{"metadata":{"resourceVersion":"9"}}',
+    "a list without items": '{"kind":"EndpointSliceList","metadata":{"resourceVersion":"9"}}',
+    "objects without a name": '{"kind":"List","metadata":{"resourceVersion":"9"},"items":[{}]}',
+    nulls: '{"kind":"List","metadata":{"resourceVersion":"9"},"items":[null]}',
+    "a list without an end": '{"kind":"List","metadata":{"resourceVersion":"9"},"items":[',
+    "a status": '{"kind":"Status","status":"Failure","metadata":{"resourceVersion":"9"}}',
+  })) {
+    test(`empty nothing: ${name}`, async () => {
+      await using kube = await withShop();
+      using watched = watch(kube, shop);
+      await until(() => watched.routes()["shop.test/"]?.length === 1);
+      kube.instead = (target) => (target.includes("watch=1") ? [410, '{"kind":"Status"}'] : [200, text]);
+      kube.endWatches(410);
+      await until(() => watched.source.state.error !== "");
+      expect(watched.routes()).toEqual({ "shop.test/": ["10.0.0.1:8080"] });
+      kube.instead = undefined;
+      await until(() => watched.source.state.up);
+    });
+  }
+
+  test("a list that goes on for ever without an object is given up", async () => {
+    await using kube = await withShop();
+    const page = '{"kind":"List","metadata":{"resourceVersion":"9","continue":"more"},"items":[]}';
+    kube.instead = () => [200, page];
+    using watched = watch(kube, shop, { timing: { retryFirstMs: 5_000, retryMostMs: 5_000 } });
+    await until(() => /one empty page after another/.test(watched.source.state.error));
+    expect(kube.asked.length).toBeLessThan(20);
+  });
+
+  test("events of an unknown kind, or about nobody, change nothing", async () => {
+    await using kube = await withShop();
+    using watched = watch(kube, shop);
+    await until(() => watched.routes()["shop.test/"]?.length === 1);
+    for (const line of [
+      '{"type":"ERASED","object":{"metadata":{"name":"shop-1"}}}',
+      '{"type":"DELETED","object":{}}',
+      '{"type":"MODIFIED","object":{"metadata":null}}',
+    ]) {
+      kube.instead = (target) => (target.includes("watch=1") ? [200, `${line}\n`] : undefined);
+      kube.endWatches("cleanly");
+      await until(() => /an event of an unknown kind/.test(watched.source.state.error));
+      expect(watched.routes()).toEqual({ "shop.test/": ["10.0.0.1:8080"] });
+      kube.instead = undefined;
+      await until(() => watched.source.state.up);
+    }
+  });
+
+  test("a token that comes back in an error stays out of the log and the status", async () => {
+    await using kube = await withShop();
+    kube.instead = (_, authorization) => [
+      401,
+      JSON.stringify({ kind: "Status", message: `unknown: ${authorization}` }),
+    ];
+    using watched = watch(kube, shop);
+    await until(() => /answered 401: unknown: Bearer …/.test(watched.source.state.error));
+    expect(watched.lines.join()).not.toContain("good-token");
   });
 });
 

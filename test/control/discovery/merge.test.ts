@@ -28,18 +28,29 @@ test("settings of a host of the file hold for the paths that others bring to it"
   expect(merged.remarks).toEqual([]);
 });
 
-test("a path that two have goes to the first named, however it is written; an exact one is another path", () => {
+test("a path that two have goes to the first named, however it is written, and to an exact one of a later no more", () => {
   const rules = file(["file", "consul", "kubernetes"], { "a.test": { paths: { "//x": to(1) } } });
   const sources = new Map([
     ["consul", brings({ "a.test": { "/x": to(2), "/y": to(2) } })],
     ["kubernetes", brings({ "a.test": { "/y": to(3) } }, { "/y": to(4) })],
   ]);
   const { rules: merged, remarks } = merge(rules, sources);
-  expect(merged.upstreams).toEqual({ "a.test": { paths: { "//x": to(1), "/y": to(2) }, exact: { "/y": to(4) } } });
+  expect(merged.upstreams).toEqual({ "a.test": { paths: { "//x": to(1), "/y": to(2) } } });
   expect(remarks).toEqual([
     "a.test/x of consul is ignored: file is named first and has it too",
     "a.test/y of kubernetes is ignored: consul is named first and has it too",
+    "a.test/y of kubernetes is ignored: consul is named first and has it too",
   ]);
+});
+
+test("of one provider an exact path stands beside the prefix that it refines", () => {
+  const rules = file(["kubernetes", "file"], { "a.test": { paths: { "/": to(1), "/y": to(1) } } });
+  const { rules: merged, remarks } = merge(
+    rules,
+    new Map([["kubernetes", brings({ "a.test": { "/y": to(3) } }, { "/y": to(4) })]]),
+  );
+  expect(merged.upstreams?.["a.test"]).toMatchObject({ paths: { "/": to(1), "/y": to(3) }, exact: { "/y": to(4) } });
+  expect(remarks).toEqual(["a.test/y of file is ignored: kubernetes is named first and has it too"]);
 });
 
 test("a host of any name is only a host", () => {

@@ -52,6 +52,7 @@ export class Agent {
       const terms: Terms = {
         base: server,
         fields: this.#token === undefined ? {} : { "X-Consul-Token": this.#token },
+        secret: this.#token,
         ca: ca_file === undefined ? undefined : readAuthorities(ca_file),
         verify,
       };

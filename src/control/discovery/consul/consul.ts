@@ -1,6 +1,7 @@
 /** Consul as a source: the services of a list, or every service that is tagged. */
 import type { ConsulRules } from "../../../data/routing/discovery-rules.ts";
 import { discoveryServicesMax } from "../../../lib/limits.ts";
+import { claimsOf } from "../claims.ts";
 import { quoted } from "../quoted.ts";
 import { addServices } from "../service-routes.ts";
 import { nothing, RouteBook, type Brought, type Source } from "../source.ts";
@@ -52,7 +53,9 @@ export class ConsulSource implements Source {
         parse: readCatalog,
         onChange: () => this.#catalogChanged(),
       });
-      this.#follow(new Set(this.#catalog.value ?? []), false);
+      // In the order of the source before this one.
+      const names = new Set(this.#catalog.value ?? []);
+      this.#follow(new Set([...this.#before.keys()].filter((name) => names.has(name))).union(names), false);
     }
   }
 
@@ -71,8 +74,9 @@ export class ConsulSource implements Source {
     if (services) {
       addServices(book, services, ({ upstream }) => serversOf(this.#services.get(upstream)?.value ?? []));
     } else {
-      for (const [name, { value }] of [...this.#services].sort(([a], [b]) => (a < b ? -1 : 1)))
-        if (value) addTagged(book, name, this.#taggedIn(value));
+      // In the order in which they came (at the start by name): who has a host and path keeps it while it is there.
+      const mayClaim = claimsOf(this.#options.rules.hosts);
+      for (const [name, { value }] of this.#services) if (value) addTagged(book, name, this.#taggedIn(value), mayClaim);
     }
     return { ...nothing, hosts: book.hosts, remarks: book.remarks };
   }
@@ -134,6 +138,8 @@ export class ConsulSource implements Source {
 function readCatalog(json: unknown): string[] {
   if (typeof json !== "object" || json === null || Array.isArray(json))
     throw new Error("expected a map of services, found something else");
+  for (const tags of Object.values(json))
+    if (tags !== null && !Array.isArray(tags)) throw new Error("expected lists of tags, found something else");
   return Object.entries(json)
     .filter(([, tags]) => Array.isArray(tags) && tags.includes(serviceTag))
     .map(([name]) => name)

@@ -16,12 +16,12 @@ export interface Instance {
 }
 
 /**
- * A service's own address comes before its node's.
- * @throws Error when it is no list
+ * A service's own address comes before its node's. One that has no port or no address of ours is left out.
+ * @throws Error when it is no list of instances: that would look like nobody being there
  */
 export function readInstances(json: unknown): Instance[] {
   if (!Array.isArray(json)) throw new Error("expected a list of instances, found something else");
-  return json.flatMap((entry) => readInstance(entry as Entry) ?? []).sort((a, b) => (a.id < b.id ? -1 : 1));
+  return json.flatMap((entry) => readInstance(entry as Entry | null) ?? []).sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
 interface Entry {
@@ -34,8 +34,8 @@ function readInstance(entry: Entry | null): Instance | undefined {
   const { Node: node, Service: service, Checks: checks } = entry ?? {};
   const host = textOf(service?.Address) || textOf(node?.Address);
   const port = service?.Port;
-  if (!service || !isHost(host) || typeof port !== "number" || !Number.isInteger(port)) return undefined;
-  if (port < 1 || port > 65_535) return undefined;
+  if (!service || typeof port !== "number") throw new Error("expected an instance of a service, found something else");
+  if (!isHost(host) || !Number.isInteger(port) || port < 1 || port > 65_535) return undefined;
   const weight = service.Weights?.Passing;
   return {
     id: `${textOf(service.ID)} ${textOf(node?.Node)}`,
@@ -43,12 +43,17 @@ function readInstance(entry: Entry | null): Instance | undefined {
     port,
     weight: typeof weight === "number" && weight >= 0 ? weight : 1,
     passing: (Array.isArray(checks) ? checks : []).every((check) => check?.Status === "passing"),
-    tags: (Array.isArray(service.Tags) ? service.Tags : []).filter((tag) => typeof tag === "string"),
+    tags: (Array.isArray(service.Tags) ? service.Tags : []).filter(isOurs),
   };
 }
 
 function textOf(value: unknown): string {
   return typeof value === "string" ? value : "";
+}
+
+/** Other tags are not kept. */
+function isOurs(tag: unknown): tag is string {
+  return typeof tag === "string" && tag.startsWith("aralez.");
 }
 
 function isHost(host: string): boolean {

@@ -3,6 +3,7 @@ import type { PathRules } from "../../../data/routing/rules.ts";
 import { canonicalHost } from "../../../data/routing/names.ts";
 import { normalisePathKey } from "../../../data/routing/path.ts";
 import { suggest } from "../../../lib/suggest.ts";
+import { notOfHosts } from "../claims.ts";
 import { quoted } from "../quoted.ts";
 import type { RouteBook } from "../source.ts";
 import { WrittenSettings } from "../written-settings.ts";
@@ -53,10 +54,19 @@ function withServers(tagged: Tagged, members: readonly Instance[]): Tagged {
   return tagged.rules.servers ? tagged : { ...tagged, rules: { ...tagged.rules, servers: serversOf(members) } };
 }
 
-export function addTagged(book: RouteBook, service: string, { routes, remarks }: TaggedService): void {
+/** @param mayClaim from {@link claimsOf} */
+export function addTagged(
+  book: RouteBook,
+  service: string,
+  { routes, remarks }: TaggedService,
+  mayClaim: (host: string) => boolean,
+): void {
   const owner = `service ${quoted(service)}`;
   book.remarks.push(...remarks.map((remark) => `${owner}: ${remark}`));
-  for (const { host, path, rules } of routes) book.add(host, path, false, rules, owner);
+  for (const { host, path, rules } of routes) {
+    if (mayClaim(host)) book.add(host, path, false, rules, owner);
+    else book.remarks.push(`${owner}: ${notOfHosts(host)}`);
+  }
 }
 
 const known = ["service", "host", "path", "rate", "4xx_rate", "to_https", "redirect", "auth"];

@@ -88,7 +88,8 @@ export class Api {
     // A token is shown to a server that has proved who it is, never in the clear (`kubectl proxy` needs none).
     const token = base.protocol === "https:" ? this.#readToken() : undefined;
     const ca = this.#caNeeded || existsSync(this.#caFile) ? readAuthorities(this.#caFile) : undefined;
-    return { base, ca, verify: true, fields: token === undefined ? {} : { Authorization: `Bearer ${token}` } };
+    const fields: Record<string, string> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+    return { base, ca, verify: true, fields, secret: token };
   }
 
   /** The kubelet replaces the file well before a token expires: each question is asked with what it holds now. */

@@ -4,7 +4,12 @@
  */
 import { Backoff, pause } from "../../../lib/backoff.ts";
 import { describe } from "../../../lib/cause.ts";
-import { kubernetesObjectsMax, kubernetesPageObjects, kubernetesWatchTries } from "../../../lib/limits.ts";
+import {
+  kubernetesEmptyPagesMax,
+  kubernetesObjectsMax,
+  kubernetesPageObjects,
+  kubernetesWatchTries,
+} from "../../../lib/limits.ts";
 import { StatusError, type Answer } from "../client.ts";
 import type { Standing } from "../standing.ts";
 import type { Api } from "./api.ts";
@@ -95,10 +100,14 @@ export class Collection<T> {
     let token = "";
     let version = "";
     let objects = 0;
+    let empty = 0;
     do {
       const page = await this.#page(server, token, signal);
       for (const object of page.items ?? []) this.#keep(found, object);
       objects += page.items?.length ?? 0;
+      // A list that never ends would be asked for without a pause.
+      if (!page.items?.length && ++empty > kubernetesEmptyPagesMax)
+        throw new Error("answered one empty page after another");
       if (objects > kubernetesObjectsMax)
         throw new Error(`expected at most ${kubernetesObjectsMax} objects, found more`);
       token = page.metadata?.continue ?? "";
@@ -118,7 +127,10 @@ export class Collection<T> {
     try {
       const { text } = await this.#ask(server, query, signal);
       const page = JSON.parse(text) as ObjectList;
-      if (!Array.isArray(page.items ?? [])) throw new Error("expected a list of objects, found something else");
+      // Anything else would look like an empty cluster.
+      const isList = String(page.kind).endsWith("List") && (page.items === null || Array.isArray(page.items));
+      if (!isList || !(page.items ?? []).every(isNamed))
+        throw new Error("expected a list of objects, found something else");
       return page;
     } catch (error) {
       if (error instanceof StatusError && error.status === 410) throw new Expired();
@@ -193,6 +205,7 @@ export class Collection<T> {
 }
 
 interface ObjectList {
+  kind?: string;
   items?: KubernetesObject[] | null;
   metadata?: { resourceVersion?: string; continue?: string };
 }
@@ -200,6 +213,12 @@ interface ObjectList {
 interface WatchEvent {
   type: string;
   object: KubernetesObject & { code?: number; message?: string; reason?: string };
+}
+
+const changes = ["ADDED", "MODIFIED", "DELETED"];
+
+function isNamed(object: KubernetesObject | null): boolean {
+  return typeof object === "object" && typeof object?.metadata?.name === "string";
 }
 
 /** A line that is no event means that the stream can no longer be trusted: the watch begins anew. */
@@ -210,6 +229,9 @@ function readEvent(line: string): WatchEvent {
   } catch {}
   if (typeof event?.type !== "string" || typeof event.object !== "object" || event.object === null)
     throw new Error("sent a line that is no event");
+  const { type, object } = event;
+  if (type !== "ERROR" && type !== "BOOKMARK" && !(changes.includes(type) && isNamed(object)))
+    throw new Error("sent an event of an unknown kind");
   return event as WatchEvent;
 }
 

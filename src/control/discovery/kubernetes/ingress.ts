@@ -4,6 +4,7 @@ import { canonicalHost } from "../../../data/routing/names.ts";
 import { normalisePathKey } from "../../../data/routing/path.ts";
 import { defaultHost, type PathRules } from "../../../data/routing/rules.ts";
 import type { GivenPair } from "../../certificates/store.ts";
+import { claimsOf, notOfHosts } from "../claims.ts";
 import { quoted } from "../quoted.ts";
 import { RouteBook, type Brought } from "../source.ts";
 import { WrittenSettings } from "../written-settings.ts";
@@ -16,6 +17,8 @@ export interface Cluster {
   readonly services: ReadonlyMap<string, ServiceFacts>;
   readonly slices: ReadonlyMap<string, readonly SliceFacts[]>;
   readonly secrets: ReadonlyMap<string, SecretFacts>;
+  /** hosts that may be claimed; undefined = all */
+  readonly hosts?: readonly string[] | undefined;
 }
 
 /** The older Ingress comes first: nobody takes a host and path away from another by creating one more. */
@@ -26,21 +29,47 @@ export function byAge(a: IngressFacts, b: IngressFacts): number {
 
 export function routesOf(cluster: Cluster): Brought {
   const book = new RouteBook();
-  const pairs = new Map<string, GivenPair>();
+  const pairs = new Map<string, Omit<GivenPair, "hosts"> & { hosts: Set<string> }>();
+  const mayClaim = claimsOf(cluster.hosts);
   for (const ingress of cluster.ingresses.toSorted(byAge)) {
-    new Reading(ingress, cluster, book).routes();
+    new Reading(ingress, cluster, book, mayClaim).routes();
     for (const secret of ingress.secrets) {
-      const name = `${ingress.namespace}/${secret}`;
+      const name = `${ingress.namespace}/${secret.name}`;
       const found = cluster.secrets.get(name);
-      if (!found) book.remarks.push(`${nameOf(ingress)}: there is no TLS secret ${quoted(name)}`);
-      else pairs.set(name, { name: `kubernetes:${name}`, crt: decode(found.crt), key: decode(found.key) });
+      if (!found) {
+        book.remarks.push(`${nameOf(ingress)}: there is no TLS secret ${quoted(name)}`);
+        continue;
+      }
+      const hosts = hostsFor(ingress, secret.hosts).filter((host) => host === defaultHost || mayClaim(host));
+      const known = pairs.get(name);
+      if (known) for (const host of hosts) known.hosts.add(host);
+      else pairs.set(name, { ...pairOf(name, found), hosts: new Set(hosts) });
     }
   }
-  return { hosts: book.hosts, pairs: [...pairs.values()], remarks: book.remarks };
+  const given = [...pairs.values()].map(({ hosts, ...pair }): GivenPair => {
+    const all = hosts.has(defaultHost) && mayClaim(defaultHost);
+    return all ? pair : { ...pair, hosts: [...hosts].filter((host) => host !== defaultHost).sort() };
+  });
+  return { hosts: book.hosts, pairs: given, remarks: book.remarks };
 }
 
-function decode(base64: string): Uint8Array {
-  return Buffer.from(base64, "base64");
+/** The hosts that a secret of an Ingress is for; DEFAULT among them where it is for whoever comes. */
+function hostsFor({ rules, defaultBackend }: IngressFacts, written: readonly string[]): string[] {
+  const hosts = written.length > 0 ? written : rules.map(({ host }) => host);
+  if (written.length === 0 && defaultBackend) return [...hosts.flatMap(canonical), defaultHost];
+  return hosts.flatMap(canonical);
+}
+
+function canonical(host: string): string[] {
+  try {
+    return [host === "" ? defaultHost : canonicalHost(host)];
+  } catch {
+    return [];
+  }
+}
+
+function pairOf(name: string, { crt, key }: SecretFacts): GivenPair {
+  return { name: `kubernetes:${name}`, crt: Buffer.from(crt, "base64"), key: Buffer.from(key, "base64") };
 }
 
 function nameOf({ namespace, name }: IngressFacts): string {
@@ -55,6 +84,7 @@ class Reading {
     readonly ingress: IngressFacts,
     readonly cluster: Cluster,
     readonly book: RouteBook,
+    readonly mayClaim: (host: string) => boolean,
   ) {
     this.#settings = this.#readAnnotations();
   }
@@ -69,7 +99,9 @@ class Reading {
       const whole = paths.some((path) => path.path === "/" && path.type !== "Exact");
       if (defaultBackend && !whole) this.#add(name, "/", false, defaultBackend);
     }
-    if (defaultBackend && !rules.some(({ host }) => host === "")) this.#add(defaultHost, "/", false, defaultBackend);
+    if (!defaultBackend || rules.some(({ host }) => host === "")) return;
+    const name = this.#host("");
+    if (name !== undefined) this.#add(name, "/", false, defaultBackend);
   }
 
   #path(host: string, { path, type, backend }: PathFacts): void {
@@ -103,13 +135,14 @@ class Reading {
   }
 
   #host(written: string): string | undefined {
-    if (written === "") return defaultHost;
     try {
-      return canonicalHost(written);
+      const host = written === "" ? defaultHost : canonicalHost(written);
+      if (this.mayClaim(host)) return host;
+      this.#remark(notOfHosts(host));
     } catch (error) {
       this.#remark((error as Error).message);
-      return undefined;
     }
+    return undefined;
   }
 
   #readAnnotations(): PathRules {

@@ -118,6 +118,7 @@ export class KubernetesSource implements Source {
       services: merged(this.#services),
       slices: slicesByService(merged(this.#slices).values()),
       secrets: merged(this.#secrets),
+      hosts: this.#options.rules.hosts,
     });
   }
 

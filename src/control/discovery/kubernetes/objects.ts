@@ -58,7 +58,8 @@ export interface IngressFacts {
   readonly annotations: Readonly<Record<string, string>>;
   readonly defaultBackend: BackendFacts | undefined;
   readonly rules: readonly { readonly host: string; readonly paths: readonly PathFacts[] }[];
-  readonly secrets: readonly string[];
+  /** names of TLS secrets, and the hosts that each is for; none = all that the Ingress has */
+  readonly secrets: readonly { readonly name: string; readonly hosts: readonly string[] }[];
   readonly addresses: readonly StatusAddress[];
 }
 
@@ -168,7 +169,10 @@ export function projectIngress(object: KubernetesObject, className: string): Ing
         backend: backendOf(backend),
       })),
     })),
-    secrets: listOf(tls).flatMap(({ secretName }) => textOf(secretName) || []),
+    secrets: listOf(tls).flatMap(({ secretName, hosts }) => {
+      const names = (Array.isArray(hosts) ? hosts : []).filter((host) => typeof host === "string");
+      return textOf(secretName) === "" ? [] : { name: textOf(secretName), hosts: names };
+    }),
     addresses: addressesOf(fieldsOf(fieldsOf(status).loadBalancer).ingress),
   };
 }

@@ -5,6 +5,7 @@
  */
 import {
   causeCharsMax,
+  copiedChunkBytesMax,
   fieldLinesMax,
   halfClosedMs,
   http2BlockBytesMax,
@@ -22,6 +23,7 @@ import {
   http2UpstreamWindow,
   lingerMs,
 } from "../../../lib/limits.ts";
+import { release } from "../../../lib/release.ts";
 import type { Swept } from "../../../lib/sweeper.ts";
 import type { SocketEvents } from "../dial.ts";
 import type { Transport } from "../transport.ts";
@@ -81,6 +83,8 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
   sillyBelow = http2SillyWindowBytes;
   /** streams that count: open, or their exchange goes on */
   active = 0;
+  /** somebody has kept a part of the chunk that is being read */
+  chunkIsLent = false;
   /** SETTINGS of the peer have come */
   greeted = false;
   /** GOAWAY was sent or came: no new streams */
@@ -145,7 +149,8 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     this.#out = new FrameOutput(transport);
     this.#window = this.#server ? http2ClientWindow : http2UpstreamWindow;
     this.#receiveWindow = this.#window;
-    this.queuedBytes = new QueuedBytes(() => this.fail(h2.ENHANCE_YOUR_CALM, "too many bytes wait in its streams"));
+    const calm = () => this.fail(h2.ENHANCE_YOUR_CALM, "too many bytes wait in its streams");
+    this.queuedBytes = new QueuedBytes(this.#server ? calm : undefined);
     const frameBytes = settings.find(([identifier]) => identifier === h2.MAX_FRAME_SIZE)?.[1] ?? h2.frameBytesDefault;
     this.#reader = new FrameReader(this, frameBytes);
     this.#prefaceAt = this.#server ? 0 : h2.preface.length;
@@ -297,7 +302,10 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
         if (chunk[at] !== h2.preface[this.#prefaceAt++]) return this.fail(h2.PROTOCOL_ERROR, "no HTTP/2 preface");
       }
     }
+    this.chunkIsLent = false;
     this.#reader.feed(chunk, at, chunk.length);
+    // Everything in it was copied: while clients do not read, garbage would be as much again as what waits for them.
+    if (!this.chunkIsLent && chunk.length >= copiedChunkBytesMax) release(chunk);
   }
 
   drain(): void {
@@ -440,7 +448,10 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     const stream = this.streams.get(id);
     this.#dataStream = undefined;
     if (!stream) {
-      if (!this.#resets.has(id)) return this.fail(h2.STREAM_CLOSED, "DATA on a closed stream");
+      // Of a server we have reset many streams at once, perhaps: what was on its way then is no fault of its own.
+      if (!this.#server && length > 0) return;
+      if (this.#server && !this.#resets.has(id) && id <= this.#goawayId)
+        return this.fail(h2.STREAM_CLOSED, "DATA on a closed stream");
       this.#charge(idlePrice);
       return;
     }
@@ -538,7 +549,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     if (stream) this.#nextHead(stream, ended, flags);
     else if (this.#isIdle(id) && this.#server && (id & 1) === 1) this.#request(id, ended, flags);
     else if (this.#isIdle(id)) this.fail(h2.PROTOCOL_ERROR, "HEADERS on a stream that is not open");
-    else if (id > this.#goawayId || this.#resets.has(id)) this.#charge(idlePrice);
+    else if (!this.#server || id > this.#goawayId || this.#resets.has(id)) this.#charge(idlePrice);
     else if (id >= this.#skippedFrom && id < this.#skippedTo)
       this.fail(h2.PROTOCOL_ERROR, "HEADERS on a stream that was left out");
     else this.fail(h2.STREAM_CLOSED, "HEADERS on a closed stream");
@@ -814,7 +825,8 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     this.goingAway = true;
     this.#endMs = performance.now();
     this.#reader.stop();
-    this.#sendGoaway(this.#server ? this.#lastPeerId : 0, code, why);
+    // Never above what was said before (RFC 9113 6.8): the client has asked for those elsewhere.
+    this.#sendGoaway(this.#server ? Math.min(this.#lastPeerId, this.#goawayId) : 0, code, why);
     this.#dropStreams(code, why);
     this.owner.leaving();
     // Whoever is the cause of it may never read it.

@@ -86,10 +86,11 @@ export class IncomingBody implements Body {
       this.#queue.push(copyOf(bytes, start, end));
       this.#queuedBytes += length;
       this.stream.connection.queuedBytes.add(length);
-      return;
+      return this.stream.queues(this.#queuedBytes);
     }
-    if (start === 0 && end === bytes.length) this.#give(bytes, length);
-    else this.#give(length > copiedBytesMax ? bytes.subarray(start, end) : copyOf(bytes, start, end), length);
+    if (length <= copiedBytesMax && length < bytes.length) return this.#give(copyOf(bytes, start, end), length);
+    this.stream.connection.chunkIsLent = true;
+    this.#give(length === bytes.length ? bytes : bytes.subarray(start, end), length);
   }
 
   /** The peer has said everything. */

@@ -115,6 +115,7 @@ export class Stream {
         if (this.#queue === empty) this.#queue = [];
         this.#queue.push(chunk);
         connection.queuedBytes.add(chunk.length - at);
+        this.queues(chunk.length - at);
         if (this.closed) return false;
         this.#wantsRoom = true;
         connection.wantsToSend(this);
@@ -159,6 +160,13 @@ export class Stream {
     if (this.closed) return;
     this.connection.sendReset(this.id, code);
     this.connection.closeStream(this);
+  }
+
+  /** Its user has queued so many bytes: an upstream's stream that nobody reads ends where there are too many. */
+  queues(bytes: number): void {
+    if (this.closed || !this.connection.queuedBytes.tooMany(bytes)) return;
+    this.reset(CANCEL);
+    this.user.gone(CANCEL, false, "too many bytes wait, and nobody reads them");
   }
 
   /** Its exchange has ended. The stream counts until all that was said has left as well. */

@@ -155,7 +155,7 @@ describe("a public key", () => {
     await using proxy = await startPatientProxy(route(up.address, { data: secret }));
     const privatePem = kinds.RSA.privateKey.export({ type: "pkcs8", format: "pem" }) as string;
     const wrong: [rule: object, says: RegExp][] = [
-      [{ public_key: "nowhere.pem" }, /cannot read \\"nowhere\.pem\\": ENOENT/],
+      [{ public_key: "nowhere.pem" }, /cannot read \\"nowhere\.pem\\": there is no such file/],
       [{ public_key: privatePem }, /this is a private key/],
       [{ public_key: rsaPair(1024).pem }, /at least 2048 bits, this one has 1024/],
       [{ public_key: "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----" }, /not a public key or certificate/],

@@ -3,15 +3,18 @@ import { describe, expect, test } from "bun:test";
 import { Http2Connection, type Http2Owner } from "../../../../src/data/wire/http2/connection.ts";
 import { FrameReader, type FrameEvents } from "../../../../src/data/wire/http2/frame-reader.ts";
 import * as h2 from "../../../../src/data/wire/http2/protocol.ts";
+import { HpackEncoder } from "../../../../src/data/wire/http2/hpack-encoder.ts";
 import { QueuedBytes } from "../../../../src/data/wire/http2/queued-bytes.ts";
+import type { Stream } from "../../../../src/data/wire/http2/stream.ts";
 import type { Transport } from "../../../../src/data/wire/transport.ts";
 import {
   http2PingAfterMs,
   http2PingWaitMs,
   http2QueuesBytesMax,
   http2QueueShareBytes,
+  http2StreamShareBytes,
 } from "../../../../src/lib/limits.ts";
-import { frame, get, settings, uint32 } from "../../../support/http2-peer.ts";
+import { frame, get, Http2Peer, settings, uint32 } from "../../../support/http2-peer.ts";
 
 class Wire implements Transport {
   written: Buffer = Buffer.alloc(0);
@@ -104,6 +107,21 @@ test("of too many bytes that wait everywhere, only who holds more than a share i
   small.remove(http2QueueShareBytes + 1);
 });
 
+test("many connections that each stay below the share are told too, and a shared one's streams by their own bytes", () => {
+  const told: number[] = [];
+  const many = Array.from({ length: 200 }, (_, i) => new QueuedBytes(() => told.push(i)));
+  for (const queued of many) queued.add(http2QueueShareBytes - 1);
+  // Twice the bound is reached by about the 128th.
+  expect(told.length).toBeWithin(50, 100);
+  const shared = new QueuedBytes(undefined);
+  expect([shared.tooMany(1), shared.tooMany(http2StreamShareBytes + 1)]).toEqual([true, true]);
+  for (const queued of many) queued.remove(http2QueueShareBytes - 1);
+  shared.add(http2QueuesBytesMax + 1);
+  expect([shared.tooMany(1), shared.tooMany(http2StreamShareBytes + 1)]).toEqual([false, true]);
+  shared.remove(http2QueuesBytesMax + 1);
+  expect(shared.tooMany(http2StreamShareBytes + 1)).toBe(false);
+});
+
 describe("frames", () => {
   function read(pieces: readonly Buffer[]): string[] {
     const seen: string[] = [];
@@ -157,4 +175,62 @@ describe("frames", () => {
       "FRAME_SIZE_ERROR: a frame longer than allowed",
     ]);
   });
+});
+
+/** A client's connection whose requests are kept. */
+function serving() {
+  const wire = new Wire();
+  const seen: Stream[] = [];
+  const owner: Http2Owner = {
+    role: "server",
+    listBytesMax: 1_000,
+    timeouts: () => ({ headerMs: 0, writeMs: 0, idleMs: 0 }),
+    request(stream) {
+      stream.user = { data() {}, ended() {}, gone() {}, writable() {}, sweep() {} };
+      seen.push(stream);
+    },
+    settled() {},
+    leaving() {},
+    idle() {},
+    closed() {},
+  };
+  const connection = new Http2Connection(wire, owner, []);
+  connection.data(Http2Peer.greeting());
+  const encoder = new HpackEncoder();
+  const head = (stream: number, flags: number) => {
+    encoder.begin();
+    for (const [name, value] of get) encoder.text(name, value);
+    return frame(h2.HEADERS, flags, stream, Buffer.from(encoder.bytes.subarray(0, encoder.length)));
+  };
+  /** last streams of all GOAWAYs */
+  const goaways = () => {
+    connection.turnEnded();
+    const found: number[] = [];
+    for (let at = 0; at + 9 <= wire.written.length; at += 9 + wire.written.readUIntBE(at, 3))
+      if (wire.written[at + 3] === h2.GOAWAY) found.push(wire.written.readUInt32BE(at + 9));
+    return found;
+  };
+  return { connection, seen, head, goaways };
+}
+
+test("a request that crosses the second GOAWAY, and its body, are ignored; what is open goes on (RFC 9113 6.8)", () => {
+  const { connection, seen, head, goaways } = serving();
+  connection.data(head(1, h2.END_HEADERS | h2.END_STREAM));
+  connection.shutDown();
+  connection.data(frame(h2.PING, h2.ACK, 0, Buffer.alloc(8)));
+  expect(goaways()).toEqual([h2.windowLargest, 1]);
+  connection.data(
+    Buffer.concat([
+      head(3, h2.END_HEADERS),
+      frame(h2.DATA, 0, 3, Buffer.from("body")),
+      frame(h2.WINDOW_UPDATE, 0, 3, uint32(1_000)),
+      frame(h2.DATA, h2.END_STREAM, 3, Buffer.from("rest")),
+      frame(h2.RST_STREAM, 0, 3, uint32(h2.CANCEL)),
+    ]),
+  );
+  expect([seen.length, connection.active, goaways()]).toEqual([1, 1, [h2.windowLargest, 1]]);
+  seen[0]!.end();
+  seen[0]!.finish();
+  // What was said once to be left out is never taken back: the client has asked elsewhere.
+  expect(Math.max(...goaways().slice(1))).toBe(1);
 });

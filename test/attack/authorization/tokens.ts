@@ -1,9 +1,9 @@
 /** Tokens that must not pass: every row is refused with 401 and never reaches the upstream (B3, RFC 8725). */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { startOrigin, type Origin } from "../support/origins.ts";
-import { startPatientProxy, type TestProxy } from "../support/proxy.ts";
-import { send } from "../support/send.ts";
-import { ecPair, edPair, encode, farExp, hmacToken, jwkOf, rsaPair, signedToken } from "../support/tokens.ts";
+import { startOrigin, type Origin } from "../../support/origins.ts";
+import { startPatientProxy, type TestProxy } from "../../support/proxy.ts";
+import { send } from "../../support/send.ts";
+import { ecPair, edPair, encode, farExp, hmacToken, jwkOf, rsaPair, signedToken } from "../../support/tokens.ts";
 
 const secret = "a-secret-of-this-route-0123456789";
 const masterKey = "the-master-key-of-the-proxy-012345";

@@ -1,8 +1,8 @@
 /** A client that says who it is: behind forward authorization no such field reaches the upstream, however it is written. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { startOrigin, type Origin } from "../support/origins.ts";
-import { startPatientProxy, type TestProxy } from "../support/proxy.ts";
-import { send, type Sent } from "../support/send.ts";
+import { startOrigin, type Origin } from "../../support/origins.ts";
+import { startPatientProxy, type TestProxy } from "../../support/proxy.ts";
+import { send, type Sent } from "../../support/send.ts";
 
 let up: Origin, service: Origin, proxy: TestProxy;
 beforeAll(async () => {

@@ -1,8 +1,8 @@
 /** Passwords and API keys that must not pass: every row is refused with 401 and never reaches the upstream (A3, A6, B2). */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { echo, startOrigin, type Origin } from "../support/origins.ts";
-import { startPatientProxy, type TestProxy } from "../support/proxy.ts";
-import { send } from "../support/send.ts";
+import { echo, startOrigin, type Origin } from "../../support/origins.ts";
+import { startPatientProxy, type TestProxy } from "../../support/proxy.ts";
+import { send } from "../../support/send.ts";
 
 type Field = readonly [name: string, value: string];
 
