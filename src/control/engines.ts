@@ -37,12 +37,18 @@ export function openForwarders(settings: () => Settings, loopMark: string, log: 
     loopMark,
     keepaliveMs: () => settings().upstream_keepalive_timeout * 1000,
     connectionsMax: () => settings().max_upstream_connections || half,
+    elsewhere: () => tunnels,
+    left: () => tunnels.placeFree(),
     log,
   });
-  const tunnels = new SocketForwarder({
+  const tunnels: SocketForwarder = new SocketForwarder({
     // What reaches the tunnels reaches all.
     http2: {
       forward: (attempt) => byHttp2.forward(attempt),
+      get count() {
+        return byHttp2.count;
+      },
+      makeRoom: () => byHttp2.makeRoom(),
       sweep(inUse) {
         byHttp2.sweep(inUse);
         byFetch.sweep(inUse);

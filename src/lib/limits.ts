@@ -405,6 +405,8 @@ export const consulPollMs = 5_000;
 export const kubernetesWatchSeconds = 120;
 /** Objects in one page of a list: about 1 MiB, parsed in a few milliseconds. */
 export const kubernetesPageObjects = 250;
+/** Pages of one list without a single object: one is usual, where there are none. */
+export const kubernetesEmptyPagesMax = 10;
 /** Objects of one kind. */
 export const kubernetesObjectsMax = 50_000;
 /** One line of a watch: etcd holds objects of up to 1.5 MiB, and JSON may be longer. */

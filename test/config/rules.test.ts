@@ -191,6 +191,11 @@ describe("providers", () => {
       "upstreams",
     ]);
     expect(errorsOf(rulesOf(`consul: {datacentre: x}\n${onePath(server)}`))).toEqual(["1:10 unknown key `datacentre`"]);
+    expect(errorsOf(rulesOf(`consul: {hosts: ["*.a.test", DEFAULT]}\n${onePath(server)}`))).toEqual([]);
+    expect(errorsOf(rulesOf(`kubernetes: {hosts: ["a.test:80", "*"]}\n${onePath(server)}`))).toEqual([
+      expect.stringContaining('"a.test:80" names a port'),
+      expect.stringContaining('"*" is not a host'),
+    ]);
   });
   test("a wrong one is one error, and hides no other", () => {
     expect(errorsOf(rulesOf(`provider: [file, etcd]\nretries: x\n${onePath("servers: []")}`))).toEqual([

@@ -6,6 +6,7 @@ import { origin } from "../cli/program.ts";
 import { ask } from "../support/acme-ask.ts";
 import { startAcmeServer } from "../support/acme-server.ts";
 import { temporary } from "../support/certificates.ts";
+import { deadPort } from "../support/origins.ts";
 import { raw } from "../support/raw.ts";
 import { startPatientProxy, until } from "../support/proxy.ts";
 
@@ -96,5 +97,22 @@ describe("the plain port with ACME", () => {
     await until(async () => (await valid()).length === 3, `a third certificate\n${proxy.log()}`);
     expect(await valid()).toEqual(["guarded.test", "later.test", "open.test"]);
     expect(seen.sort()).toEqual(["guarded.test", "later.test", "open.test"]);
+  });
+
+  test("a server that is down at the start holds up nothing: the proxy serves, tells it, and tries again within minutes", async () => {
+    using upstream = origin("up");
+    using state = temporary();
+    const port = await deadPort();
+    const acme = { directory: `https://localhost:${port}/dir`, state: state.path, hosts: "all" as const };
+    await using proxy = await startPatientProxy(rulesFor(upstream.port!), { acme });
+    expect((await ask(proxy.plainPort, "open.test", "/")).status).toBe(200);
+    expect((await ask(proxy.plainPort, "open.test", path + token)).status).toBe(200);
+    await proxy.logged(/ERROR acme - Cannot read the ACME directory .*tried again in (4[89]|[56]\d|7[0-2]) s/);
+    const states = await proxy.running.acme.states();
+    expect(states.map(({ name, state: found }) => [name, found])).toEqual([
+      ["guarded.test", "failed"],
+      ["open.test", "failed"],
+    ]);
+    expect((await ask(proxy.plainPort, "open.test", "/")).status).toBe(200);
   });
 });

@@ -1,6 +1,7 @@
 /** Bounds of the socket engine: connections, requests per connection, pipelined requests, header and idle timeouts. */
 import { describe, expect, test } from "bun:test";
 import net from "node:net";
+import { startHttp2Origin } from "../support/http2-origin.ts";
 import { echo, startOrigin, startRawOrigin } from "../support/origins.ts";
 import { oneProcess, overTls, startProxy, until } from "../support/proxy.ts";
 import { raw } from "../support/raw.ts";
@@ -96,6 +97,43 @@ test("max_upstream_connections makes requests wait, and 503 after `connect`", as
   await proxy.apply(rules(up.address, "healthcheck: false, timeouts: { connect: 0.02 }"));
   const hurried = await Promise.all(Array.from({ length: 10 }, ask));
   expect(hurried.map((answer) => answer.status)).toContain(503);
+});
+
+test("max_upstream_connections counts connections of both versions together", async () => {
+  const held: (() => void)[] = [];
+  await using one = await startOrigin((_, response) => void held.push(() => response.end("one")));
+  await using two = await startHttp2Origin((stream) => {
+    held.push(() => (stream.respond({ ":status": 200 }), stream.end("two")));
+  });
+  const written = (connect: number) =>
+    `upstreams: { a.test: { healthcheck: false, timeouts: { connect: ${connect} }, paths: { "/": { servers: ["${one.address}"] }, "/2": { servers: [{ address: "${two.address}", protocol: h2c }] } } } }\n`;
+  await using proxy = await startProxy(written(0.3), { ...socketEngines, ...oneProcess, max_upstream_connections: 1 });
+  const ask = (path: string) => raw(proxy.port, `GET ${path} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n`);
+  const answered = async (asked: ReturnType<typeof ask>, body: string) => {
+    held.shift()!();
+    expect((await asked).body).toContain(body);
+  };
+  // Each version finds no place while the other has the only one.
+  let busy = ask("/");
+  await until(() => held.length === 1);
+  expect((await ask("/2")).status).toBe(503);
+  await answered(busy, "one");
+  // An idle connection of the other one makes room, at once.
+  busy = ask("/2");
+  await until(() => held.length === 1, "HTTP/2 in the place of an idle HTTP/1.1");
+  expect((await ask("/")).status).toBe(503);
+  await answered(busy, "two");
+  busy = ask("/");
+  await until(() => held.length === 1, "HTTP/1.1 in the place of an idle HTTP/2");
+  // Who waits gets the place when it is free.
+  await proxy.apply(written(10));
+  const next = ask("/2");
+  await answered(busy, "one");
+  await until(() => held.length === 1, "the place");
+  const last = ask("/");
+  await answered(next, "two");
+  await until(() => held.length === 1, "the place");
+  await answered(last, "one");
 });
 
 describe("client_timeouts", () => {

@@ -5,6 +5,7 @@
 import { Agent as PlainAgent, request as requestPlain, type ClientRequest, type IncomingMessage } from "node:http";
 import { Agent as TlsAgent, request as requestTls } from "node:https";
 import { describe } from "../../lib/cause.ts";
+import { Gathered, Lines } from "./lines.ts";
 import * as limits from "../../lib/limits.ts";
 
 /** Where and as whom to ask. */
@@ -89,7 +90,7 @@ export class Client {
 
   /** The whole body. All that are read at once share a bound: a hundred questions may be answered at the same time. */
   async #textOf(response: IncomingMessage): Promise<string> {
-    const chunks: Buffer[] = [];
+    const gathered = new Gathered();
     let bytes = 0;
     try {
       await read(response, (chunk) => {
@@ -99,9 +100,9 @@ export class Client {
           throw new Error(`its answer is longer than ${limits.discoveryAnswerBytesMax} bytes`);
         if (this.#reading > limits.discoveryReadingBytesMax)
           throw new Error(`its answers are longer than ${limits.discoveryReadingBytesMax} bytes together`);
-        chunks.push(chunk);
+        gathered.add(chunk, 0, chunk.length);
       });
-      return Buffer.concat(chunks).toString("utf8");
+      return gathered.take();
     } finally {
       this.#reading -= bytes;
     }
@@ -241,34 +242,4 @@ function causeIn(text: string): string {
   const line = told.replace(/[\x00-\x1f\x7f]+/g, " ").trim();
   const { discoveryErrorCharsMax } = limits;
   return line.length > discoveryErrorCharsMax ? `${line.slice(0, discoveryErrorCharsMax - 1)}…` : line;
-}
-
-/** Puts lines together whose bytes arrive in any pieces. */
-export class Lines {
-  #held: Buffer[] = [];
-  #bytes = 0;
-
-  constructor(readonly tell: (line: string) => void) {}
-
-  /** @throws Error when a line is too long, or what `tell` throws */
-  add(chunk: Buffer): void {
-    let from = 0;
-    for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, from)) {
-      this.#hold(chunk.subarray(from, end));
-      const line = Buffer.concat(this.#held).toString("utf8");
-      this.#held = [];
-      this.#bytes = 0;
-      from = end + 1;
-      if (line !== "") this.tell(line);
-    }
-    if (from < chunk.length) this.#hold(chunk.subarray(from));
-  }
-
-  #hold(piece: Buffer): void {
-    this.#bytes += piece.length;
-    const { kubernetesEventBytesMax } = limits;
-    if (this.#bytes > kubernetesEventBytesMax)
-      throw new Error(`a line is longer than ${kubernetesEventBytesMax} bytes`);
-    this.#held.push(piece);
-  }
 }

@@ -28,6 +28,14 @@ export interface Attempt {
   failed(failure: Failure): void;
 }
 
+/** Connections of our own to upstreams, as seen by those of another version: one bound holds for all together. */
+export interface Connections {
+  /** busy and idle */
+  readonly count: number;
+  /** Closes an idle one, if there is one. */
+  makeRoom(): boolean;
+}
+
 export interface Forwarder {
   forward(attempt: Attempt): void;
   /** Forgets connections of trust settings that no route uses any more. */

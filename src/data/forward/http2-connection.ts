@@ -21,6 +21,8 @@ const settings: OwnSettings = [
 export interface Http2Pool {
   readonly loopMark: string;
   keepaliveMs(): number;
+  /** it has no streams any more */
+  idle(connection: Http2Upstream): void;
   /** it takes no new requests any more */
   leaving(connection: Http2Upstream): void;
   gone(connection: Http2Upstream): void;
@@ -115,7 +117,9 @@ export class Http2Upstream implements Http2Owner, CallOwner, SocketEvents, Swept
     this.pool.leaving(this);
   }
 
-  idle(): void {}
+  idle(): void {
+    this.pool.idle(this);
+  }
 
   closed(_code: number, why: string): void {
     this.onGreeting?.(why);

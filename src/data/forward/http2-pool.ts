@@ -11,7 +11,7 @@ import { wireOf } from "../upstream/pool.ts";
 import type { Endpoint } from "../upstream/endpoint.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import { connectTo } from "./connect.ts";
-import type { Attempt, Forwarder } from "./forwarder.ts";
+import type { Attempt, Connections, Forwarder } from "./forwarder.ts";
 import { settleWire } from "./http.ts";
 import { Http2Upstream, type Http2Pool } from "./http2-connection.ts";
 import { tlsOf, trustKey, warnUnverified } from "./trust.ts";
@@ -20,8 +20,12 @@ export interface Http2ForwarderOptions {
   readonly loopMark: string;
   /** connections without streams are closed after this; 0 = never */
   keepaliveMs(): number;
-  /** connections open at once; 0 = no bound */
+  /** connections open at once, with those of HTTP/1.1; 0 = no bound */
   connectionsMax(): number;
+  /** those of HTTP/1.1 */
+  elsewhere(): Connections & { readonly waiting: number };
+  /** a connection is gone: HTTP/1.1 may have waited for its place */
+  left(): void;
   log(level: "warn" | "debug", target: string, text: string): void;
 }
 
@@ -32,7 +36,7 @@ interface Site {
   dialing: Promise<void> | undefined;
 }
 
-export class Http2Forwarder implements Forwarder, Http2Pool {
+export class Http2Forwarder implements Forwarder, Http2Pool, Connections {
   readonly loopMark: string;
   readonly #sites = new Map<string, Site>();
   readonly #sweeper = new Sweeper(sweepMs);
@@ -91,6 +95,21 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     );
   }
 
+  get count(): number {
+    return this.#all.size;
+  }
+
+  makeRoom(): boolean {
+    for (const { open } of this.#sites.values()) {
+      for (const connection of open) {
+        if (connection.active > 0) continue;
+        connection.shutDown();
+        return true;
+      }
+    }
+    return false;
+  }
+
   sweep(inUse: ReadonlySet<string>): void {
     for (const [key, { open }] of this.#sites) {
       const trust = key.slice(key.indexOf(" ") + 1);
@@ -118,6 +137,10 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     return this.options.keepaliveMs();
   }
 
+  idle(connection: Http2Upstream): void {
+    if (this.options.elsewhere().waiting > 0) connection.shutDown();
+  }
+
   leaving(connection: Http2Upstream): void {
     for (const [key, site] of this.#sites) {
       const at = site.open.indexOf(connection);
@@ -132,6 +155,7 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     this.leaving(connection);
     this.#all.delete(connection);
     this.#sweeper.delete(connection);
+    this.options.left();
   }
 
   /** The least busy connection that takes another request. */
@@ -161,7 +185,7 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     while (this.#isFull()) {
       if (this.#roomIn(key)) return;
       // An idle connection of another endpoint makes room.
-      this.#idleOne()?.shutDown();
+      if (!this.makeRoom()) this.options.elsewhere().makeRoom();
       if (performance.now() >= untilMs) throw busy(endpoint);
       await Bun.sleep(http2RoomLookMs);
     }
@@ -186,16 +210,9 @@ export class Http2Forwarder implements Forwarder, Http2Pool {
     site.open.push(connection);
   }
 
-  #idleOne(): Http2Upstream | undefined {
-    for (const { open } of this.#sites.values()) {
-      for (const connection of open) if (connection.active === 0) return connection;
-    }
-    return undefined;
-  }
-
   #isFull(): boolean {
     const most = this.options.connectionsMax();
-    return most > 0 && this.#all.size >= most;
+    return most > 0 && this.count + this.options.elsewhere().count >= most;
   }
 }
 

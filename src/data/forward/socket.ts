@@ -9,17 +9,17 @@ import type { SocketEvents } from "../wire/dial.ts";
 import { connectTo } from "./connect.ts";
 import { settleWire } from "./http.ts";
 import { tlsOf, trustKey, warnUnverified } from "./trust.ts";
-import type { Attempt, Forwarder } from "./forwarder.ts";
+import type { Attempt, Connections, Forwarder } from "./forwarder.ts";
 import { UpstreamConnection, type ConnectionOwner } from "./upstream-connection.ts";
 
 export interface SocketForwarderOptions {
   /** for upstreams that speak HTTP/2 */
-  readonly http2: Forwarder;
+  readonly http2: Forwarder & Connections;
   readonly loopMark: string;
   /** idle connections kept over all endpoints until {@link keepaliveMs}; the surplus goes by age */
   idleMax(): number;
   keepaliveMs(): number;
-  /** busy and idle together; 0 = no bound */
+  /** busy and idle together, with those of HTTP/2; 0 = no bound */
   connectionsMax(): number;
   log(level: "warn" | "debug", target: string, text: string): void;
 }
@@ -56,7 +56,7 @@ class Site implements ConnectionOwner {
   }
 }
 
-export class SocketForwarder implements Forwarder {
+export class SocketForwarder implements Forwarder, Connections {
   readonly #plain = new Map<Endpoint, Site>();
   /** by {@link trustKey}, then by endpoint */
   readonly #trusting = new Map<string, Map<Endpoint, Site>>();
@@ -104,6 +104,30 @@ export class SocketForwarder implements Forwarder {
         for (const connection of [...site.kept]) connection.shut();
       }
     }
+  }
+
+  get count(): number {
+    return this.#open;
+  }
+
+  /** requests that wait for a place */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  makeRoom(): boolean {
+    for (const site of this.#sites()) {
+      const oldest = site.kept[0];
+      if (!oldest) continue;
+      oldest.shut();
+      return true;
+    }
+    return false;
+  }
+
+  /** A place below `max_upstream_connections` is free. */
+  placeFree(): void {
+    this.#waiting.shift()?.();
   }
 
   close(): void {
@@ -167,17 +191,14 @@ export class SocketForwarder implements Forwarder {
   #left(site: Site): void {
     site.open--;
     if (--this.#open === 0) this.#sweeper.delete(this.#idleClock);
-    this.#waiting.shift()?.();
+    this.placeFree();
   }
 
   /** Waits for a place below `max_upstream_connections`; an idle connection of another endpoint makes room at once. */
   async #room(connectMs: number): Promise<void> {
     const most = this.options.connectionsMax();
-    if (most === 0 || this.#open < most) return;
-    for (const site of this.#sites()) {
-      const oldest = site.kept[0];
-      if (oldest) return oldest.shut();
-    }
+    const { http2 } = this.options;
+    if (most === 0 || this.#open + http2.count < most || this.makeRoom() || http2.makeRoom()) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let wake: (() => void) | undefined;
     const place = new Promise<boolean>((resolve) => {

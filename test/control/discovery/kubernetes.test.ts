@@ -561,6 +561,15 @@ describe("answers that mean no good", () => {
     });
   }
 
+  test("a list that goes on for ever without an object is given up", async () => {
+    await using kube = await withShop();
+    const page = '{"kind":"List","metadata":{"resourceVersion":"9","continue":"more"},"items":[]}';
+    kube.instead = () => [200, page];
+    using watched = watch(kube, shop, { timing: { retryFirstMs: 5_000, retryMostMs: 5_000 } });
+    await until(() => /one empty page after another/.test(watched.source.state.error));
+    expect(kube.asked.length).toBeLessThan(20);
+  });
+
   test("events of an unknown kind, or about nobody, change nothing", async () => {
     await using kube = await withShop();
     using watched = watch(kube, shop);

@@ -4,7 +4,12 @@
  */
 import { Backoff, pause } from "../../../lib/backoff.ts";
 import { describe } from "../../../lib/cause.ts";
-import { kubernetesObjectsMax, kubernetesPageObjects, kubernetesWatchTries } from "../../../lib/limits.ts";
+import {
+  kubernetesEmptyPagesMax,
+  kubernetesObjectsMax,
+  kubernetesPageObjects,
+  kubernetesWatchTries,
+} from "../../../lib/limits.ts";
 import { StatusError, type Answer } from "../client.ts";
 import type { Standing } from "../standing.ts";
 import type { Api } from "./api.ts";
@@ -95,10 +100,14 @@ export class Collection<T> {
     let token = "";
     let version = "";
     let objects = 0;
+    let empty = 0;
     do {
       const page = await this.#page(server, token, signal);
       for (const object of page.items ?? []) this.#keep(found, object);
       objects += page.items?.length ?? 0;
+      // A list that never ends would be asked for without a pause.
+      if (!page.items?.length && ++empty > kubernetesEmptyPagesMax)
+        throw new Error("answered one empty page after another");
       if (objects > kubernetesObjectsMax)
         throw new Error(`expected at most ${kubernetesObjectsMax} objects, found more`);
       token = page.metadata?.continue ?? "";
