@@ -61,7 +61,19 @@ function ohaCommand({ connections, http2, all }: UserPart, options: UserLoadOpti
   if (all) writeFileSync(file, urls.map((url) => `${origin}${url}\n`).join(""));
   return [
     "oha",
-    ...["--no-tui", "--output-format", "json", "--redirect", "0", "--ipv4", "-w", "-t", "10s"],
+    ...[
+      "--no-tui",
+      "--output-format",
+      "json",
+      "--redirect",
+      "0",
+      "--ipv4",
+      "-w",
+      "-t",
+      "10s",
+      "--connect-timeout",
+      "10s",
+    ],
     ...["-z", `${seconds}s`, "-c", String(connections)],
     ...["--connect-to", `${userHost}:${http2 ? tlsPort : port}:127.0.0.1:${http2 ? tlsPort : port}`],
     ...(http2 ? ["--http2", "--insecure"] : []),
