@@ -120,7 +120,6 @@ const threads = scalar(
       : undefined,
 );
 
-const later = true;
 const reloads = true;
 const ignored = true;
 const wanted = true;
@@ -275,9 +274,15 @@ export const settingKeys = {
     reloads,
   }),
   grace_period_seconds: key("M", seconds(0), { default: "0", doc: "Keep accepting this long after SIGTERM." }),
-  tcp_keepalive_idle: key("M", seconds(1), { default: "off", doc: "TCP keepalive of client connections.", later }),
-  tcp_keepalive_interval: key("M", seconds(1), { default: "10", doc: "With `tcp_keepalive_idle`.", later }),
-  tcp_keepalive_count: key("M", whole(1), { default: "5", doc: "With `tcp_keepalive_idle`.", later }),
+  tcp_keepalive_idle: key("M", seconds(1), {
+    default: "off",
+    doc: "TCP keepalive of client connections: silence before the first probe.",
+  }),
+  tcp_keepalive_interval: key("M", seconds(1), { default: "10", doc: "Between probes, with `tcp_keepalive_idle`." }),
+  tcp_keepalive_count: key("M", whole(1), {
+    default: "5",
+    doc: "Probes without an answer that end a connection, with `tcp_keepalive_idle`.",
+  }),
   config_tls_address: key("M", listenAddress, { default: "", doc: "TLS for the admin API." }),
   config_tls_certificate: key("M", fileName, {
     default: "",

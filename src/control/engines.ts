@@ -14,7 +14,8 @@ import type { CertificateSet } from "../data/tls/certificate-set.ts";
 import type { ClientPolicy } from "../data/tls/client-policy.ts";
 import { tlsHooksPresent } from "../data/tls/hooks.ts";
 import { descriptorsMax } from "../lib/descriptors.ts";
-import { adminConnectionsMax } from "../lib/limits.ts";
+import { adminConnectionsMax, tcpKeepAliveProbesMax, tcpKeepAliveSecondsMax } from "../lib/limits.ts";
+import type { TcpKeepAlive } from "../lib/listening-sockets.ts";
 import type { Refusals } from "../data/observe/refusals.ts";
 import type { PlaneOptions } from "../data/plane.ts";
 import { withPrivateFiles } from "./admin/unix-socket.ts";
@@ -74,11 +75,24 @@ export function openListener(
   refusals: Refusals,
   log: PlaneOptions["log"],
 ): Listener {
-  if (listenerEngine(settings()) === "bun") return listenBun({ ...options, timeouts: timeoutsOf(settings) });
+  if (listenerEngine(settings()) === "bun")
+    return listenBun({ ...options, timeouts: timeoutsOf(settings), keepAlive: keepAliveOf(settings()) });
   return listenSocket(socketOptions(settings, options, refusals, log));
 }
 
-export type OpenOptions = Omit<ListenerOptions, "timeouts">;
+export type OpenOptions = Omit<ListenerOptions, "timeouts" | "keepAlive">;
+
+/** The kernel counts in seconds. */
+function keepAliveOf(settings: Settings): TcpKeepAlive | undefined {
+  const { tcp_keepalive_idle: idle, tcp_keepalive_interval: interval = 10, tcp_keepalive_count: probes = 5 } = settings;
+  return idle === undefined
+    ? undefined
+    : {
+        idleSeconds: Math.min(Math.ceil(idle), tcpKeepAliveSecondsMax),
+        intervalSeconds: Math.min(Math.ceil(interval), tcpKeepAliveSecondsMax),
+        probes: Math.min(probes, tcpKeepAliveProbesMax),
+      };
+}
 
 function timeoutsOf(settings: () => Settings) {
   return () => {
@@ -96,6 +110,7 @@ function socketOptions(
   return {
     ...options,
     timeouts: timeoutsOf(settings),
+    keepAlive: keepAliveOf(settings()),
     headBytesMax: settings().max_header_bytes,
     http2: settings().http2 ?? true,
     requestsMax: () => settings().keepalive_requests,
@@ -171,7 +186,19 @@ export async function openTlsListener(
     log("warn", "tls", `${missing}: the TLS port is served by Bun.serve`);
   }
   const timeouts = timeoutsOf(settings);
-  return { engine: "bun", listener: listenBunTls({ ...given, timeouts, certificates, grade, http2, http3, log }) };
+  return {
+    engine: "bun",
+    listener: listenBunTls({
+      ...given,
+      timeouts,
+      keepAlive: keepAliveOf(settings()),
+      certificates,
+      grade,
+      http2,
+      http3,
+      log,
+    }),
+  };
 }
 
 /** `auto` is the engine that holds every test of this release. */

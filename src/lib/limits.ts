@@ -179,10 +179,10 @@ export const tidyAfterReloadMs = 2_000;
 /** TLS contexts kept by one listener; a fresh one took 3 to 6 KiB and 0.05 to 0.2 ms, but it gathers sessions in use. */
 export const tlsContextsMax = 1_024;
 /**
- * Handshakes that have not told a name yet, and so cannot be paced; above it the oldest is closed. Twice the backlog of a
- * listening socket, so that a burst of good clients stays below.
+ * Handshakes that have not told a name yet, and so cannot be paced; above it the oldest is closed. Twice the accept queue,
+ * so that a burst of good clients stays below.
  */
-export const handshakesUnnamedMax = 1_024;
+export const handshakesUnnamedMax = 2_048;
 /** TLS sessions kept to resume connections to upstreams. */
 export const upstreamSessionsMax = 1_024;
 /** The listener of Bun.serve that goes still accepts what the kernel has queued for it; then it drains. */
@@ -551,3 +551,12 @@ export const workerSettledMs = 10_000;
 export const workerAgainMs = 250;
 /** … up to this. */
 export const workerAgainMsMax = 30_000;
+
+/** Connections that the kernel may hold for a listener until they are accepted; it takes less where net.core.somaxconn says so. */
+export const acceptQueueMax = 4_096;
+/** The same for TLS, where each costs more memory as soon as it is accepted. */
+export const tlsAcceptQueueMax = 1_024;
+
+/** The kernel's own bounds of TCP keepalive (include/net/tcp.h): seconds, and probes. */
+export const tcpKeepAliveSecondsMax = 32_767;
+export const tcpKeepAliveProbesMax = 127;

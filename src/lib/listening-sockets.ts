@@ -8,10 +8,14 @@ import { libc } from "./libc.ts";
 
 const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
+const SO_KEEPALIVE = 9;
 const SO_ACCEPTCONN = 30;
 const SO_ATTACH_REUSEPORT_CBPF = 51;
 const SO_DETACH_REUSEPORT_BPF = 68;
 const IPPROTO_TCP = 6;
+const TCP_KEEPIDLE = 4;
+const TCP_KEEPINTVL = 5;
+const TCP_KEEPCNT = 6;
 const TCP_INFO = 11;
 /** struct tcp_info: tcpi_unacked, which is the length of the accept queue of a listening socket */
 const tcpiUnacked = 24;
@@ -39,6 +43,38 @@ export function listeningSockets(port: number): number[] {
   return readdirSync("/proc/self/fd")
     .map(Number)
     .filter((fd) => isSocket(fd) && listens(fd) && portOf(fd) === port);
+}
+
+/** TCP keepalive of connections (tcp(7)), in whole seconds of at least 1. */
+export interface TcpKeepAlive {
+  /** silence before the first probe */
+  readonly idleSeconds: number;
+  /** between probes */
+  readonly intervalSeconds: number;
+  /** probes without an answer before the connection is given up */
+  readonly probes: number;
+}
+
+/**
+ * What Bun has no option for: a longer accept queue, and TCP keepalive, which connections inherit from their listener, so
+ * that none of them costs a call.
+ *
+ * BUN(1.4.4): `listen()` has a queue of 512 connections; remove when it can be said.
+ * @param backlog connections that may wait to be accepted; the kernel's bound is net.core.somaxconn
+ */
+export function tuneListener(port: number, backlog: number, keepAlive: TcpKeepAlive | undefined): void {
+  for (const fd of listeningSockets(port)) {
+    libc()!.listen(fd, backlog);
+    if (!keepAlive) continue;
+    const { idleSeconds, intervalSeconds, probes } = keepAlive;
+    for (const [level, option, value] of [
+      [SOL_SOCKET, SO_KEEPALIVE, 1],
+      [IPPROTO_TCP, TCP_KEEPIDLE, idleSeconds],
+      [IPPROTO_TCP, TCP_KEEPINTVL, intervalSeconds],
+      [IPPROTO_TCP, TCP_KEEPCNT, probes],
+    ] as const)
+      libc()!.setsockopt(fd, level, option, ptr(new Int32Array([value])), 4);
+  }
 }
 
 /**

@@ -1,8 +1,9 @@
 /** The listener engine `bun`: Bun.serve opens exchanges and writes replies. */
 import { normaliseIp, showListen } from "../../lib/address.ts";
 import { hasToken } from "../../lib/fields.ts";
-import { hasConnections } from "../../lib/listening-sockets.ts";
+import { hasConnections, tuneListener } from "../../lib/listening-sockets.ts";
 import {
+  acceptQueueMax,
   collectedBodyBytesMax,
   collectedBodyWaitMs,
   drainIdleMs,
@@ -98,6 +99,7 @@ export function listenBun(options: ListenerOptions, tls?: BunTls): BunListener {
           ...handlers,
         });
   const port = server.port ?? 0;
+  tuneListener(port, acceptQueueMax, options.keepAlive);
   return {
     url:
       "unix" in address

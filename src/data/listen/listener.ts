@@ -1,5 +1,6 @@
 /** What every listener engine is given, and what it gives back. */
 import type { ListenAddress } from "../../lib/address.ts";
+import type { TcpKeepAlive } from "../../lib/listening-sockets.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Ending } from "../plane.ts";
 import type { CertificateSet } from "../tls/certificate-set.ts";
@@ -20,6 +21,8 @@ export interface ListenerOptions {
   readonly sharesPort?: boolean | undefined;
   /** a successor of this process may come to share it */
   readonly mayShareLater?: boolean | undefined;
+  /** of client connections; absent = the system sees to none */
+  readonly keepAlive?: TcpKeepAlive | undefined;
   /** asked anew for each request: SIGHUP may change them */
   timeouts(): ClientTimeouts;
   /** answers through {@link Exchange.reply} */

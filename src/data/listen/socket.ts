@@ -1,7 +1,8 @@
 /** The listener engine `socket`: Bun.listen, with our own HTTP/1.1 on each connection. */
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
-import { sweepMs, turnedAwayMax, warningEveryMs } from "../../lib/limits.ts";
+import { acceptQueueMax, sweepMs, turnedAwayMax, warningEveryMs } from "../../lib/limits.ts";
+import { tuneListener } from "../../lib/listening-sockets.ts";
 import { SparseWarning } from "../../lib/sparse-warning.ts";
 import { Sweeper, type Swept } from "../../lib/sweeper.ts";
 import { Refusals, type RefusalReason } from "../observe/refusals.ts";
@@ -106,6 +107,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
     stopped = true;
   };
   site.port = "port" in listener ? listener.port : 0;
+  tuneListener(site.port, acceptQueueMax, options.keepAlive);
   return {
     url:
       "unix" in address

@@ -5,7 +5,8 @@
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { describe } from "../../lib/cause.ts";
 import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
-import { drainIdleMs, handshakesUnnamedMax, sweepMs, warningEveryMs } from "../../lib/limits.ts";
+import { drainIdleMs, handshakesUnnamedMax, sweepMs, tlsAcceptQueueMax, warningEveryMs } from "../../lib/limits.ts";
+import { tuneListener } from "../../lib/listening-sockets.ts";
 import { SparseWarning } from "../../lib/sparse-warning.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
 import { validationProtocol, type Validations } from "../acme/validations.ts";
@@ -138,6 +139,7 @@ export class SocketTlsListener implements TlsListener {
     });
     descriptorReserve.hold();
     this.port = this.#listener.port;
+    tuneListener(this.port, tlsAcceptQueueMax, options.keepAlive);
   }
 
   get url(): string {
