@@ -11,7 +11,7 @@ export interface AcmeState {
   /** milliseconds since 1970, as all times here; absent without a certificate */
   readonly notAfterMs?: number;
   readonly renewAtMs?: number;
-  /** absent while nothing has failed */
+  /** now, where it is due; absent while nothing has failed */
   readonly nextTryMs?: number;
   /** in a row */
   readonly failures: number;
@@ -30,7 +30,7 @@ export function stateOf(entry: Entry, renewBeforeDays: number | undefined, nowMs
     state: ordering ? (isHeld ? "renewing" : "ordering") : isHeld ? "valid" : trouble === "" ? "waiting" : "failed",
     ...(held && { notAfterMs: held.notAfterMs }),
     ...(renewAtMs !== undefined && { renewAtMs }),
-    ...(failures > 0 && { nextTryMs: orderDueMs(entry, renewBeforeDays) }),
+    ...(failures > 0 && { nextTryMs: Math.max(orderDueMs(entry, renewBeforeDays), nowMs) }),
     failures,
     trouble,
   };
