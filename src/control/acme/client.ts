@@ -1,4 +1,5 @@
 /** AcmeClient: speaks RFC 8555 with one ACME server: directory, nonces, signed requests. Knows no orders. */
+import { boundedText } from "../../lib/bounded-text.ts";
 import { describe } from "../../lib/cause.ts";
 import {
   acmeAnswerBytesMax,
@@ -133,7 +134,7 @@ export class AcmeClient {
       const nonce = response.headers.get("replay-nonce");
       if (nonce !== null && /^[A-Za-z0-9_-]+$/.test(nonce) && this.#nonces.length < acmeNoncesMax)
         this.#nonces.push(nonce);
-      const text = await boundedText(response);
+      const text = await boundedText(response, acmeAnswerBytesMax, "its answer");
       return {
         status: response.status,
         location: response.headers.get("location") ?? "",
@@ -167,16 +168,4 @@ function readBody(text: string): Readonly<Record<string, unknown>> {
   } catch {
     return {};
   }
-}
-
-async function boundedText(response: Response): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > acmeAnswerBytesMax) throw new Error(`its answer is longer than ${acmeAnswerBytesMax} bytes`);
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
 }

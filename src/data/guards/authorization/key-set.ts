@@ -2,6 +2,7 @@
  * Key set: a JWKS URL and the keys it held last (RFC 7517). Fetched when it is asked for and too old, never more than
  * once at a time; what cannot be fetched leaves the last good set in use (contract, section 14).
  */
+import { boundedText } from "../../../lib/bounded-text.ts";
 import { describe } from "../../../lib/cause.ts";
 import {
   keySetAgainMs,
@@ -103,19 +104,7 @@ async function fetchKeys(url: string): Promise<PublicKey[]> {
     await response.body?.cancel();
     throw new Error(`expected status 200, found ${response.status}`);
   }
-  const { keys } = JSON.parse(await boundedText(response)) as { keys?: unknown };
+  const { keys } = JSON.parse(await boundedText(response, keySetBytesMax, "it")) as { keys?: unknown };
   if (!Array.isArray(keys)) throw new Error("expected a JSON map with a list `keys`");
   return keys.slice(0, keySetKeysMax).flatMap((jwk) => readJwk(jwk) ?? []);
-}
-
-async function boundedText(response: Response): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > keySetBytesMax) throw new Error(`it is longer than ${keySetBytesMax} bytes`);
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
 }
