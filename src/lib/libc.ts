@@ -1,5 +1,6 @@
 /** The functions of the C library that Bun does not offer, by bun:ffi: glibc's or musl's, on Linux. */
 import { dlopen, ptr, read, type Pointer } from "bun:ffi";
+import { readFileSync } from "node:fs";
 
 const open = (library: string) =>
   dlopen(library, {
@@ -28,17 +29,21 @@ let symbols: Libc | undefined | null;
 
 /** @returns undefined where there is neither library: what needs it is then done without, or refused */
 export function libc(): Libc | undefined {
-  if (symbols === undefined) symbols = process.platform === "linux" ? openFirst() : null;
+  if (symbols === undefined) symbols = process.platform === "linux" ? openOwn() : null;
   return symbols ?? undefined;
 }
 
-function openFirst(): Libc | null {
-  for (const library of ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`]) {
-    try {
-      return open(library);
-    } catch {}
+function openOwn(): Libc | null {
+  try {
+    return open(runsOnMusl() ? `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1` : "libc.so.6");
+  } catch {
+    return null;
   }
-  return null;
+}
+
+/** The other library may be there as well, and loading it into this process would wreck it. */
+function runsOnMusl(): boolean {
+  return /\/ld-musl-|\/libc\.musl-/.test(readFileSync("/proc/self/maps", "latin1"));
 }
 
 /** Error number of the call just made; to be read before anything else runs. */
