@@ -202,6 +202,8 @@ export class Container implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // A change of user takes --kill-child away from the program (prctl(2), PR_SET_PDEATHSIG).
+    if (this.#child.exitCode === null && this.pid) process.kill(this.pid, "SIGKILL");
     this.#child.kill("SIGKILL");
     await this.#child.exited;
   }
