@@ -87,9 +87,8 @@ function keyFromEnvironment(
   return value;
 }
 
-/** Names the keys without effect: Pingora's, those not offered yet, those of a later release. */
+/** Names the keys without effect: Pingora's, and those not offered yet. */
 function remark(root: MapNode, report: Report): void {
-  const later: string[] = [];
   for (const [key, { at }] of root.entries) {
     const about = abouts[key];
     if (about?.ignored)
@@ -100,8 +99,5 @@ function remark(root: MapNode, report: Report): void {
         [key],
         `\`${key}\` has no effect here. ${about.doc}`,
       );
-    else if (about?.later) later.push(key);
   }
-  const first = root.entries.get(later[0] ?? "");
-  if (first) report.add("note", "not-in-force", first.at, [], `checked, not in force yet: ${later.join(", ")}`);
 }

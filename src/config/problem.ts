@@ -14,7 +14,6 @@ export type ProblemCode =
   | "legacy" // an older form of the original, understood; the message names its successor
   | "slip" // a slip of the original's own files, understood
   | "ignored" // accepted, without effect here
-  | "not-in-force" // checked, without effect until a later release
   | "advice"
   | "certificate" // a pair of certificate and key that cannot be served, or should be mended
   | "original" // what the original would have ignored

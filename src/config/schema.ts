@@ -79,7 +79,6 @@ function documented({ about }: KeyMeta): JsonSchema {
   const parts = [
     about.doc,
     about.default === "" ? "" : `Default: ${about.default}.`,
-    about.later ? "Checked, not in force yet." : "",
     about.ignored ? "No effect here." : "",
   ];
   return {

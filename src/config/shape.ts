@@ -29,8 +29,6 @@ export interface About {
   readonly doc: string;
   /** M keys: SIGHUP applies a change */
   readonly reloads?: boolean;
-  /** checked, but without effect until a later release; named once at load when used */
-  readonly later?: boolean;
   /** a key of the original that has no effect here */
   readonly ignored?: boolean;
   /** with `ignored`: the original has the feature, we do not offer it yet; said louder */

@@ -14,7 +14,7 @@ export function keyTable(keys: Keys, places: string): string {
   const rows = here
     .filter(([, { about }]) => !about.ignored && !about.legacy)
     .map(([name, { places: at, shape, about }]) => {
-      const marks = `${about.reloads ? " ⟳" : ""}${about.later ? " *" : ""}`;
+      const marks = about.reloads ? " ⟳" : "";
       const meaning = about.doc;
       return [
         `\`${name}\`${marks}`,

@@ -48,9 +48,9 @@ export function errorsOf({ problems }: { problems: Problem[] }): string[] {
     .map(({ line, column, message }) => `${line}:${column} ${message}`);
 }
 
-/** Problems that are more than a note, without those that only say what a later release brings. */
+/** Problems that are more than a note. */
 export function warningsOf({ problems }: { problems: Problem[] }): Problem[] {
-  return problems.filter((problem) => problem.severity !== "note" && problem.code !== "not-in-force");
+  return problems.filter((problem) => problem.severity !== "note");
 }
 
 /** One host with one path around `lines`, each indented below the path. */

@@ -15,7 +15,6 @@ import {
   inspectAuthorizations,
   inspectClientAuthorities,
   isSticky,
-  remarkHosts,
   remarkRules,
   selectedProviders,
 } from "./remarks.ts";
@@ -147,7 +146,6 @@ function loadHostFile(
     hosts.entries.delete(key);
     report.error("unknown-key", at, [key], unknownInHostFile(key));
   }
-  remarkHosts(hosts, path, report);
   const checked = check(hostsShape, hosts, report, optionsOf(given));
   if (!checked) return undefined;
   inspectAuthorizations({ upstreams: checked }, wrap(hosts), given.settings, report);

@@ -1,9 +1,9 @@
-/** Remarks on rules that are well formed: sections without effect, guards not in force yet, credentials that cannot work. */
+/** Remarks on rules that are well formed: sections without effect, credentials that cannot work. */
 import { find, mapAt, type Entry, type MapNode, type Path } from "../../config/node.ts";
 import type { Report } from "../../config/report.ts";
 import type { Settings } from "../../config/settings.ts";
 import type { AuthorizationRule } from "../guards/authorization/rules.ts";
-import { providerNames, ruleKeys, type HostRules, type Rules } from "./rules.ts";
+import { providerNames, type HostRules, type Rules } from "./rules.ts";
 
 /** RFC 7518 3.2 wants 32 bytes for HS256; the original's manual shows 16 and more. */
 const jwtSecretBytesMin = 16;
@@ -47,54 +47,7 @@ export function remarkRules(root: MapNode, providers: readonly string[], report:
       `${name} checked and ignored: \`provider\` is ${providers.join(", ")}`,
     );
   }
-  const used = new Used(report);
-  used.look(root, []);
-  if (providers.includes("file")) used.hosts(mapAt(root, "upstreams"), ["upstreams"]);
-  used.tell();
   if (providers.includes("file")) oppositeOrder(root, report);
-}
-
-/** Remarks on a file of conf.d. */
-export function remarkHosts(hosts: MapNode, path: Path, report: Report): void {
-  const used = new Used(report);
-  used.hosts(hosts, path);
-  used.tell();
-}
-
-/** Keys of a later release that a file uses: one line. */
-class Used {
-  #later = new Map<string, { entry: Entry; path: Path }>();
-
-  constructor(readonly report: Report) {}
-
-  hosts(hosts: MapNode | undefined, path: Path): void {
-    for (const [name, { value: host }] of hosts?.entries ?? []) {
-      if (host.kind !== "map") continue;
-      this.look(host, [...path, name]);
-      for (const [key, { value: rules }] of mapAt(host, "paths")?.entries ?? []) {
-        if (rules.kind === "map") this.look(rules, [...path, name, "paths", key]);
-      }
-    }
-  }
-
-  look(map: MapNode, path: Path): void {
-    for (const [key, entry] of map.entries) {
-      if (!Object.hasOwn(ruleKeys, key) || !ruleKeys[key as keyof typeof ruleKeys].about.later) continue;
-      if (!this.#later.has(key)) this.#later.set(key, { entry, path: [...path, key] });
-    }
-  }
-
-  tell(): void {
-    const [later] = this.#later.values();
-    if (later)
-      this.report.add(
-        "note",
-        "not-in-force",
-        later.entry.at,
-        later.path,
-        `checked, not in force yet: ${[...this.#later.keys()].join(", ")}`,
-      );
-  }
 }
 
 /** `authorization: {type: none}` */
