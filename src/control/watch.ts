@@ -96,9 +96,12 @@ export function watchFiles(options: WatchOptions): Watching {
   let stats = statistics(options);
   follow(watchers, options, touched);
   let known = options.unhashed ? "" : content(options).hash;
+  let sinceMs = performance.now();
   const poll = setInterval(() => {
-    if (statistics(options) !== stats) touched();
-  }, limits.watchPollMs).unref();
+    const all = performance.now() - sinceMs >= limits.watchPollMs;
+    if (all) sinceMs = performance.now();
+    if (all ? statistics(options) !== stats : replaced(watchers, options)) touched();
+  }, limits.watchFolderPollMs).unref();
 
   return {
     check,
@@ -208,6 +211,19 @@ function follow(watchers: Map<string, Watcher>, watched: Watched, touched: () =>
   }
 }
 
+/**
+ * Whether a folder has come, gone or been replaced as a whole. The parent of a folder of {@link Watched.folders} is not
+ * watched for that: every write to any file there would be an event, and folders of certificates stand beside logs and data.
+ */
+function replaced(watchers: ReadonlyMap<string, Watcher>, { folders }: Watched): boolean {
+  for (const [folder, { identity }] of watchers) if (identityOf(folder) !== identity) return true;
+  const links: Links = new Map();
+  return folders().some((folder) => {
+    const last = trailOf(folder, links).at(-1);
+    return last !== undefined && !watchers.has(last) && identityOf(last) !== undefined;
+  });
+}
+
 function identityOf(folder: string): string | undefined {
   try {
     const { dev, ino } = statSync(folder);
@@ -223,12 +239,12 @@ type Place = Pick<Watcher, "names" | "concerns">;
 function placesOf(watched: Watched): Map<string, Place> {
   const places = new Map<string, Place>();
   const links: Links = new Map();
-  for (const path of [...watched.files(), ...watched.folders(), ...membersOf(watched)]) {
-    for (const step of trailOf(path, links)) {
-      const folder = dirname(step);
-      if (!places.has(folder)) places.set(folder, { names: new Set(), concerns: undefined });
-      places.get(folder)?.names.add(step.slice(folder === "/" ? 1 : folder.length + 1));
-    }
+  const folderSteps = watched.folders().flatMap((folder) => trailOf(folder, links).slice(0, -1));
+  const fileSteps = [...watched.files(), ...membersOf(watched)].flatMap((path) => trailOf(path, links));
+  for (const step of [...folderSteps, ...fileSteps]) {
+    const folder = dirname(step);
+    if (!places.has(folder)) places.set(folder, { names: new Set(), concerns: undefined });
+    places.get(folder)?.names.add(step.slice(folder === "/" ? 1 : folder.length + 1));
   }
   for (const folder of watched.folders()) {
     const last = trailOf(folder, links).at(-1);

@@ -72,6 +72,8 @@ export const watchQuietMs = 60;
 export const watchQuietMaxMs = 500;
 /** Slow poll of watched files, for file systems without events. */
 export const watchPollMs = 2_000;
+/** … and how often folders are looked at: whether one came, went or was replaced as a whole. */
+export const watchFolderPollMs = 500;
 /** A file that reads empty is read again so often, so far apart (the original's figures): editors truncate, then write. */
 export const emptyReadRetries = 5;
 export const emptyReadRetryMs = 10;

@@ -3,8 +3,10 @@ import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   unlinkSync,
   writeFileSync,
@@ -27,6 +29,20 @@ function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "aralez-watch-"));
   cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** Inodes of all inotify watches of this process (proc_pid_fdinfo(5)). */
+function watchedInodes(): number[] {
+  const texts = readdirSync("/proc/self/fdinfo").map((fd) => {
+    try {
+      return readFileSync(`/proc/self/fdinfo/${fd}`, "latin1");
+    } catch {
+      return "";
+    }
+  });
+  return texts.flatMap((text) =>
+    [...text.matchAll(/^inotify wd:\S+ ino:(\S+)/gm)].map(([, inode]) => parseInt(inode!, 16)),
+  );
 }
 
 interface Seen {
@@ -253,6 +269,15 @@ describe("nothing runs", () => {
     expect(runs).toEqual([]);
   });
 
+  test("for whatever is written beside a watched folder: its parent is not even watched", () => {
+    const folder = temporaryFolder();
+    const certificates = join(folder, "certs");
+    mkdirSync(certificates);
+    const watching = watchFiles({ files: () => [], folders: () => [certificates], onChange() {} });
+    cleanups.push(() => watching.stop());
+    expect(watchedInodes()).toContain(statSync(certificates).ino);
+    expect(watchedInodes()).not.toContain(statSync(folder).ino);
+  });
   test("after stop, and the watch does not keep the process alive", async () => {
     const folder = folderWith("one");
     const { watching, runs } = watchIn(folder);
