@@ -1,12 +1,13 @@
 /** Sweeper: one clock for the timeouts of all connections, instead of a timer for each. */
+import { NumberedSet, type Numbered } from "./numbered-set.ts";
 
-export interface Swept {
+export interface Swept extends Numbered {
   /** @param nowMs performance.now() */
   sweep(nowMs: number): void;
 }
 
 export class Sweeper {
-  readonly #entries = new Set<Swept>();
+  readonly #entries = new NumberedSet<Swept>();
   #timer: ReturnType<typeof setInterval> | undefined;
   /**
    * When the next sweep is due, by performance.now(): a clock that costs nothing to read. A silence counted from here is

@@ -3,6 +3,7 @@
  * handlers that answer early, late, partly or not at all. Whatever comes, each request that was accepted gets exactly one
  * answer, in its order, and nothing waits for ever.
  */
+import { NumberedSet } from "../../src/lib/numbered-set.ts";
 import type { Body, BodySink } from "../../src/data/body.ts";
 import type { Answer, Reply } from "../../src/data/exchange.ts";
 import { Failure } from "../../src/data/failure.ts";
@@ -93,7 +94,7 @@ export function siteOf({
       log: () => {},
     },
     sweeper: new Sweeper(hour),
-    connections: new Set(),
+    connections: new NumberedSet(),
     refusals: new Refusals(),
     port: 80,
     draining: false,

@@ -1,8 +1,9 @@
 /** A listener that speaks nothing but HTTP/2, with or without TLS, and answers what a handler says. */
+import { NumberedSet } from "../../src/lib/numbered-set.ts";
 import { join } from "node:path";
 import type { Exchange, Reply } from "../../src/data/exchange.ts";
 import { acceptHttp2 } from "../../src/data/listen/http2.ts";
-import type { ClientConnection, Site, SocketListenerOptions } from "../../src/data/listen/socket.ts";
+import type { Site, SocketListenerOptions } from "../../src/data/listen/socket.ts";
 import { Refusals } from "../../src/data/observe/refusals.ts";
 import type { Ending } from "../../src/data/plane.ts";
 import type { Secured } from "../../src/data/tls/secured.ts";
@@ -62,7 +63,7 @@ export async function startHttp2Site(
   const site: Site = {
     options,
     sweeper: new Sweeper(sweepMs),
-    connections: new Set<ClientConnection>(),
+    connections: new NumberedSet(),
     refusals: new Refusals(),
     port: 0,
     draining: false,

@@ -1,4 +1,5 @@
 /** One HTTP/2 connection to an upstream, as the pool sees it: how much room it has, and who waits for its greeting. */
+import { newSerial } from "../../lib/numbered-set.ts";
 import { http2StreamWindow } from "../../lib/limits.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { Failure } from "../failure.ts";
@@ -31,6 +32,7 @@ export interface Http2Pool {
 }
 
 export class Http2Upstream implements Http2Owner, CallOwner, SocketEvents, Swept {
+  readonly serial = newSerial();
   readonly role = "client";
   readonly listBytesMax = answerHeadBytesMax;
   /** requests sent, ever */

@@ -2,6 +2,7 @@
  * The forwarder for upstreams that speak HTTP/2, over TLS or by prior knowledge: few connections to each endpoint, many
  * requests on each at once; another connection is opened when all are full.
  */
+import { NumberedSet } from "../../lib/numbered-set.ts";
 import { http2RoomLookMs, sweepMs } from "../../lib/limits.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
 import type { Underway } from "../exchange.ts";
@@ -40,7 +41,7 @@ export class Http2Forwarder implements Forwarder, Http2Pool, Connections {
   readonly loopMark: string;
   readonly #sites = new Map<string, Site>();
   readonly #sweeper = new Sweeper(sweepMs);
-  readonly #all = new Set<Http2Upstream>();
+  readonly #all = new NumberedSet<Http2Upstream>();
   /** attempts that were made a second time already */
   readonly #repeated = new WeakSet<Attempt>();
 

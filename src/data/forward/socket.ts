@@ -1,4 +1,5 @@
 /** The forwarder of the engine `socket`: HTTP/1.1 over connections of our own, pooled by endpoint and trust. */
+import { newSerial } from "../../lib/numbered-set.ts";
 import { surplusIdleMs, sweepMs } from "../../lib/limits.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
 import { asFailure, Failure } from "../failure.ts";
@@ -64,7 +65,7 @@ export class SocketForwarder implements Forwarder, Connections {
   #idle = 0;
   #open = 0;
   #waiting: (() => void)[] = [];
-  readonly #idleClock = { sweep: (nowMs: number) => this.#sweepIdle(nowMs) };
+  readonly #idleClock = { serial: newSerial(), sweep: (nowMs: number) => this.#sweepIdle(nowMs) };
 
   constructor(readonly options: SocketForwarderOptions) {}
 

@@ -1,4 +1,5 @@
 /** One HTTP/1.1 connection to an upstream: sends a request at a time and reads its answer, strictly. */
+import { newSerial } from "../../lib/numbered-set.ts";
 import { answerHeadBytesMax, continueWaitMs, fieldLinesMax, interimAnswersMax } from "../../lib/limits.ts";
 import { trailerLines } from "../../lib/fields.ts";
 import type { Swept } from "../../lib/sweeper.ts";
@@ -28,6 +29,7 @@ export interface ConnectionOwner {
 const limits = { headBytesMax: answerHeadBytesMax, linesMax: fieldLinesMax };
 
 export class UpstreamConnection implements SocketEvents, Swept, Underway {
+  readonly serial = newSerial();
   readonly out: Output;
   idleSinceMs = 0;
   /** an upstream's `Keep-Alive: timeout=`, in ms; Infinity without */

@@ -1,4 +1,5 @@
 /** One WebSocket through the proxy: carries messages, pings and the end between the upstream's socket and the client. */
+import { newSerial } from "../../lib/numbered-set.ts";
 import * as limits from "../../lib/limits.ts";
 import { hopByHop } from "../../lib/fields.ts";
 import type { FieldLine } from "../body.ts";
@@ -30,6 +31,7 @@ export interface BridgeEnd {
  * near one. Pongs are not relayed. Close codes are relayed both ways; an end without a close frame stays one.
  */
 export class UpstreamWebSocket {
+  readonly serial = newSerial();
   private readonly reader: FrameReader;
   private readonly writer: FrameWriter;
   private onEnd: ((about: BridgeEnd) => void) | undefined;

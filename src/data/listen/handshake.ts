@@ -1,4 +1,5 @@
 /** One TLS handshake of a client: waits its turn, is bounded in time, and hands the connection on when it is done. */
+import { newSerial } from "../../lib/numbered-set.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import { describe } from "../../lib/cause.ts";
 import { validationProtocol } from "../acme/validations.ts";
@@ -11,6 +12,7 @@ import { census } from "./socket.ts";
 import type { SocketTlsListener, TlsData } from "./tls.ts";
 
 export class Handshake implements SocketEvents, Swept, Waiting {
+  readonly serial = newSerial();
   /** by SNI, in lower case */
   #serverName = "";
   #hasName = false;

@@ -2,6 +2,7 @@
  * One client connection in HTTP/1.1 (RFC 9112): requests are read strictly, one exchange at a time; what follows on the
  * connection waits. No timer, promise or closure of its own for a plain request: timeouts are swept.
  */
+import { newSerial } from "../../lib/numbered-set.ts";
 import {
   drainHeadMs,
   drainIdleMs,
@@ -55,6 +56,7 @@ function giveHead(head: RequestHead): void {
 }
 
 export class Http1Connection implements SocketEvents, Swept {
+  readonly serial = newSerial();
   readonly out: Output;
   #input: Buffer | undefined;
   #scanned = 0;

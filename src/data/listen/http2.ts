@@ -2,6 +2,7 @@
  * One client connection in HTTP/2: opens an exchange for each request, on whatever transport it was given; by prior
  * knowledge on the plain port, by ALPN on the TLS port.
  */
+import { newSerial } from "../../lib/numbered-set.ts";
 import type { Reply } from "../exchange.ts";
 import { Failure } from "../failure.ts";
 import type { SaidOfClient } from "../forward/request-writer.ts";
@@ -39,6 +40,7 @@ export function acceptHttp2(
 }
 
 export class Http2Server implements Http2Owner, ClientConnection {
+  readonly serial = newSerial();
   readonly role = "server";
   /** kept by the request writer */
   saidOfClient: SaidOfClient | undefined;

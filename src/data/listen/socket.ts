@@ -1,4 +1,5 @@
 /** The listener engine `socket`: Bun.listen, with our own HTTP/1.1 on each connection. */
+import { NumberedSet } from "../../lib/numbered-set.ts";
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
 import { acceptQueueMax, sweepMs, turnedAwayMax, warningEveryMs } from "../../lib/limits.ts";
@@ -37,7 +38,7 @@ export interface ClientConnection extends SocketEvents, Swept {
 export interface Site {
   readonly options: SocketListenerOptions;
   readonly sweeper: Sweeper;
-  readonly connections: Set<ClientConnection>;
+  readonly connections: NumberedSet<ClientConnection>;
   readonly refusals: Refusals;
   port: number;
   draining: boolean;
@@ -58,7 +59,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
   const site: Site = {
     options,
     sweeper: new Sweeper(sweepMs),
-    connections: new Set(),
+    connections: new NumberedSet(),
     refusals: options.refusals ?? new Refusals(),
     port: 0,
     draining: false,
@@ -117,7 +118,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
     drain() {
       site.draining = true;
       stop(false);
-      for (const connection of [...site.connections]) connection.drainNow();
+      for (const connection of site.connections) connection.drainNow();
       return new Promise((resolve) => {
         if (site.connections.size === 0) resolve();
         else drained = resolve;
@@ -126,7 +127,7 @@ export function listenSocket(options: SocketListenerOptions): Listener {
     async close() {
       stop(true);
       door.close();
-      for (const connection of [...site.connections]) connection.cut();
+      for (const connection of site.connections) connection.cut();
     },
     get open() {
       let open = 0;
@@ -141,7 +142,7 @@ const lingeringMax = Math.min(turnedAwayMax, Math.floor(descriptorReserve.max / 
 
 /** Who may come in: not more than there is room for. */
 class Door {
-  readonly #turnedAway = new Set<TurnedAway>();
+  readonly #turnedAway = new NumberedSet<TurnedAway>();
   readonly #crowded: SparseWarning;
   readonly #exhausted: SparseWarning;
 
@@ -179,7 +180,7 @@ class Door {
   }
 
   close(): void {
-    for (const turned of [...this.#turnedAway]) turned.cut();
+    for (const turned of this.#turnedAway) turned.cut();
   }
 }
 

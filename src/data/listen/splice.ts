@@ -1,4 +1,5 @@
 /** Splice: two connections become one tunnel of bytes, with backpressure both ways and half-closes passed on. */
+import { newSerial } from "../../lib/numbered-set.ts";
 import { releasedBytesMin } from "../../lib/limits.ts";
 import { release } from "../../lib/release.ts";
 import type { Swept, Sweeper } from "../../lib/sweeper.ts";
@@ -30,6 +31,7 @@ export function splice(options: SpliceOptions): void {
 }
 
 class Tunnel implements Swept {
+  readonly serial = newSerial();
   #heardMs = performance.now();
   readonly #sweeper: Sweeper;
   readonly #client: Half;

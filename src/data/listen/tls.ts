@@ -2,6 +2,8 @@
  * The TLS listener of the engine `socket`: Bun.listen, where contexts change in place, handshakes wait their turn, and
  * what a connection speaks is told by ALPN.
  */
+import { NumberMap } from "../../lib/number-map.ts";
+import { NumberedSet } from "../../lib/numbered-set.ts";
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { describe } from "../../lib/cause.ts";
 import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
@@ -81,7 +83,7 @@ export class SocketTlsListener implements TlsListener {
   readonly queue = new HandshakeQueue();
   readonly sweeper = new Sweeper(sweepMs);
   readonly contexts: TlsContexts;
-  readonly connections = new Set<ClientConnection>();
+  readonly connections = new NumberedSet<ClientConnection>();
   readonly refusals: Refusals;
   draining = false;
   #stopped = false;
@@ -97,10 +99,10 @@ export class SocketTlsListener implements TlsListener {
   #defaultKey: string;
   /** which client certificates the default context can verify; not what the rules want, when it could not be changed */
   defaultPolicy: ClientPolicy | undefined;
-  readonly #handshakes = new Set<Handshake>();
-  /** those that have told no name yet, oldest first */
-  readonly #unnamed = new Set<Handshake>();
-  readonly #sites = new Map<ClientConnection, TlsSite>();
+  readonly #handshakes = new NumberedSet<Handshake>();
+  /** those that have told no name yet */
+  readonly #unnamed = new NumberedSet<Handshake>();
+  readonly #sites = new NumberMap<TlsSite>();
   readonly #listener: Bun.TCPSocketListener<TlsData>;
   #drained: (() => void) | undefined;
 
@@ -167,7 +169,9 @@ export class SocketTlsListener implements TlsListener {
 
   policiesChanged(): void {
     this.#renewDefault();
-    for (const [connection, site] of this.#sites) {
+    for (const connection of this.connections) {
+      const site = this.#sites.get(connection.serial);
+      if (!site) continue;
       const { serverName, policy } = site.secured;
       if ((this.options.policy(serverName)?.id ?? "") === policy) continue;
       // It would only be told 421 from now on.
@@ -181,7 +185,7 @@ export class SocketTlsListener implements TlsListener {
     this.#stop(false);
     // A client that was let in is served: its handshake has as long as an idle connection.
     const late = setTimeout(() => this.#cutHandshakes(), drainIdleMs);
-    for (const connection of [...this.connections]) connection.drainNow();
+    for (const connection of this.connections) connection.drainNow();
     return new Promise<void>((resolve) => {
       if (this.held === 0) resolve();
       else this.#drained = resolve;
@@ -191,7 +195,7 @@ export class SocketTlsListener implements TlsListener {
   async close(): Promise<void> {
     this.#stop(true);
     this.#cutHandshakes();
-    for (const connection of [...this.connections]) connection.cut();
+    for (const connection of this.connections) connection.cut();
   }
 
   // Used by handshakes and connections.
@@ -228,20 +232,20 @@ export class SocketTlsListener implements TlsListener {
     const connection = protocol.connect(socket, peer, site, (events) => (socket.data.events = events), secured);
     socket.data.events = connection;
     this.connections.add(connection);
-    this.#sites.set(connection, site);
+    this.#sites.set(connection.serial, site);
     this.sweeper.add(connection);
     if (this.draining) connection.drainNow();
   }
 
   gone(connection: ClientConnection): void {
     if (this.connections.delete(connection)) census.connections--;
-    this.#sites.delete(connection);
+    this.#sites.delete(connection.serial);
     this.sweeper.delete(connection);
     if (this.held === 0) this.#drained?.();
   }
 
   #cutHandshakes(): void {
-    for (const handshake of [...this.#handshakes]) handshake.cut();
+    for (const handshake of this.#handshakes) handshake.cut();
   }
 
   #stop(now: boolean): void {
@@ -271,8 +275,7 @@ export class SocketTlsListener implements TlsListener {
       () => (handshake.isValidation = true),
     );
     if (this.#unnamed.size <= handshakesUnnamedMax) return;
-    const [oldest] = this.#unnamed;
-    oldest!.cut();
+    this.#unnamed.oldest()!.cut();
   }
 
   /** Bytes that are no TLS come from the client and count as its leaving; anything else is a fault of a handler. */
@@ -310,7 +313,7 @@ export class SocketTlsListener implements TlsListener {
       if (this.defaultPolicy?.id === policy?.id) return;
       this.defaultPolicy = policy;
       // Asked for by the old policy, verified by the new one: they may not count for either.
-      for (const handshake of [...this.#unnamed]) handshake.cut();
+      for (const handshake of this.#unnamed) handshake.cut();
     } catch (error) {
       this.options.log(
         "warn",
@@ -341,7 +344,7 @@ class TlsSite implements Site {
   get sweeper(): Sweeper {
     return this.listener.sweeper;
   }
-  get connections(): Set<ClientConnection> {
+  get connections(): NumberedSet<ClientConnection> {
     return this.listener.connections;
   }
   get refusals(): Refusals {

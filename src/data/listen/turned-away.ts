@@ -2,6 +2,7 @@
  * TurnedAway: a connection that gets 503 before it was heard. It is read on for a moment (RFC 9112 9.6): a client that has
  * sent its request already would else see a reset, and perhaps never the answer.
  */
+import { newSerial } from "../../lib/numbered-set.ts";
 import { lingerBytesMax, lingerMs } from "../../lib/limits.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { SocketEvents } from "../wire/dial.ts";
@@ -13,6 +14,7 @@ const answer = Buffer.from(
 );
 
 export class TurnedAway implements SocketEvents, Swept {
+  readonly serial = newSerial();
   readonly #untilMs = performance.now() + lingerMs;
   #read = 0;
   #over = false;

@@ -9,16 +9,17 @@ export interface Waiting {
 }
 
 export class HandshakeQueue {
-  /** oldest first; who has had its turn is held no longer, however long a burst lasts */
-  readonly #waiting = new Set<Waiting>();
+  /** oldest first, from {@link #at} on; who has had its turn is held no longer, however long a burst lasts */
+  #waiting: (Waiting | undefined)[] = [];
+  #at = 0;
   #scheduled = false;
 
   get size(): number {
-    return this.#waiting.size;
+    return this.#waiting.length - this.#at;
   }
 
   add(handshake: Waiting): void {
-    this.#waiting.add(handshake);
+    this.#waiting.push(handshake);
     this.#schedule();
   }
 
@@ -30,10 +31,16 @@ export class HandshakeQueue {
 
   readonly #turn = (): void => {
     this.#scheduled = false;
-    for (const handshake of this.#waiting) {
-      this.#waiting.delete(handshake);
-      if (handshake.proceed()) break;
-    }
-    if (this.#waiting.size > 0) this.#schedule();
+    while (this.size > 0 && !this.#take().proceed());
+    if (this.size > 0) this.#schedule();
   };
+
+  #take(): Waiting {
+    const first = this.#waiting[this.#at]!;
+    this.#waiting[this.#at++] = undefined;
+    if (this.#at * 2 < this.#waiting.length) return first;
+    this.#waiting = this.#waiting.slice(this.#at);
+    this.#at = 0;
+    return first;
+  }
 }

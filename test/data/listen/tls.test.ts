@@ -1,4 +1,5 @@
 /** The TLS listener of the socket engine on its own: who is shown which certificate, bounds, and clients that misbehave. */
+import { newSerial } from "../../../src/lib/numbered-set.ts";
 import { afterAll, describe, expect, test } from "bun:test";
 import net from "node:net";
 import { connect } from "node:tls";
@@ -109,6 +110,7 @@ describe("ALPN", () => {
             peer = from;
             transport.write(Buffer.from("hello"));
             const connection = {
+              serial: newSerial(),
               busy: true,
               sweep() {},
               drainNow() {},

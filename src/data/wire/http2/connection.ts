@@ -3,6 +3,7 @@
  * carries streams, and writes once per turn of the event loop. It knows bytes and a transport; what a stream means is
  * its user's. No promise, closure or timer per frame or stream: times are swept.
  */
+import { newSerial } from "../../../lib/numbered-set.ts";
 import {
   causeCharsMax,
   copiedChunkBytesMax,
@@ -23,6 +24,7 @@ import {
   http2UpstreamWindow,
   lingerMs,
 } from "../../../lib/limits.ts";
+import { NumberMap } from "../../../lib/number-map.ts";
 import { release } from "../../../lib/release.ts";
 import type { Swept } from "../../../lib/sweeper.ts";
 import type { SocketEvents } from "../dial.ts";
@@ -74,9 +76,10 @@ const list = new FieldList();
 const pingPayload = Buffer.from("aralezh2", "latin1");
 
 export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEnd {
+  readonly serial = newSerial();
   readonly encoder = new HpackEncoder();
   readonly peer = new PeerSettings();
-  readonly streams = new Map<number, Stream>();
+  readonly streams = new NumberMap<Stream>();
   readonly queuedBytes: QueuedBytes;
   readonly streamWindow = http2StreamWindow;
   sendWindow = h2.windowDefault;
@@ -359,7 +362,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
       if (this.#idleMs === 0) this.#idleMs = nowMs;
       if (idleMs > 0 && nowMs - this.#idleMs > idleMs) this.#finish(h2.NO_ERROR, "");
     } else this.#watch(nowMs);
-    for (const stream of this.streams.values()) this.#sweepStream(stream, nowMs, writeMs);
+    for (const stream of this.streams) this.#sweepStream(stream, nowMs, writeMs);
   }
 
   // The end of the turn.
@@ -655,7 +658,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
 
   /** RFC 9113 6.9.2: the windows of all streams move by the difference, below zero if need be. */
   #shiftWindows(by: number): boolean {
-    for (const stream of this.streams.values()) {
+    for (const stream of this.streams) {
       stream.sendWindow += by;
       if (stream.sendWindow > h2.windowLargest) {
         this.fail(h2.FLOW_CONTROL_ERROR, "SETTINGS that make a window too large");
@@ -694,7 +697,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
       .toString("latin1", start + 8, Math.min(end, start + 8 + causeCharsMax))
       .replace(/[^\x20-\x7e]/g, "?");
     const why = `the server is going away (${h2.errorName(code)}${said && `: ${said}`})`;
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.all()) {
       if (stream.id <= last) continue;
       this.closeStream(stream);
       // It says that it has not looked at them (RFC 9113 6.8).
@@ -715,7 +718,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
       if (this.#ready.length > 0) this.#due();
       if (!this.#someStuck) return;
       this.#someStuck = false;
-      for (const stream of this.streams.values()) if (stream.wantsTurn) this.wantsToSend(stream);
+      for (const stream of this.streams) if (stream.wantsTurn) this.wantsToSend(stream);
       return;
     }
     const stream = this.streams.get(id);
@@ -839,7 +842,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
   }
 
   #dropStreams(code: number, why: string): void {
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.all()) {
       this.closeStream(stream);
       stream.user?.gone(code, false, why);
     }
