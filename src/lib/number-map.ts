@@ -58,16 +58,12 @@ export class NumberMap<T> implements Iterable<T> {
     return true;
   }
 
-  /** All that is in it now, in no order that means anything; what is done meanwhile changes nothing. */
-  all(): T[] {
-    const found: T[] = [];
-    const keys = this.#keys;
-    for (let at = 0; at < keys.length; at++) if (keys[at]! >= 0) found.push(this.#values[at]!);
-    return found;
-  }
-
-  [Symbol.iterator](): Iterator<T> {
-    return this.all()[Symbol.iterator]();
+  /** Those that are in it now, without whoever leaves before its turn; whoever comes meanwhile is not among them. */
+  *[Symbol.iterator](): Iterator<T> {
+    for (const key of this.#keys.filter((each) => each >= 0)) {
+      const value = this.get(key);
+      if (value !== undefined) yield value;
+    }
   }
 
   #resize(places: number): void {

@@ -15,12 +15,15 @@ export function newSerial(): number {
 
 export class NumberedSet<T extends Numbered> implements Iterable<T> {
   readonly #members = new NumberMap<T>();
+  /** nobody in it has a smaller number */
+  #from = 0;
 
   get size(): number {
     return this.#members.size;
   }
 
   add(member: T): void {
+    if (this.size === 0 || member.serial < this.#from) this.#from = member.serial;
     this.#members.set(member.serial, member);
   }
 
@@ -29,14 +32,17 @@ export class NumberedSet<T extends Numbered> implements Iterable<T> {
     return this.#members.delete(member.serial);
   }
 
-  /** Who has the smallest number. Looks at all. */
+  /** Who has the smallest number: each number is passed once only, however often it is asked. */
   oldest(): T | undefined {
-    let oldest: T | undefined;
-    for (const member of this.#members) if (!oldest || member.serial < oldest.serial) oldest = member;
-    return oldest;
+    if (this.size === 0) return undefined;
+    for (;;) {
+      const member = this.#members.get(this.#from);
+      if (member) return member;
+      this.#from++;
+    }
   }
 
-  /** Those that are in it now; whoever comes or goes meanwhile changes nothing. */
+  /** Those that are in it now, without whoever leaves before its turn; whoever comes meanwhile is not among them. */
   [Symbol.iterator](): Iterator<T> {
     return this.#members[Symbol.iterator]();
   }

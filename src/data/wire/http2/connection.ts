@@ -697,7 +697,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
       .toString("latin1", start + 8, Math.min(end, start + 8 + causeCharsMax))
       .replace(/[^\x20-\x7e]/g, "?");
     const why = `the server is going away (${h2.errorName(code)}${said && `: ${said}`})`;
-    for (const stream of this.streams.all()) {
+    for (const stream of this.streams) {
       if (stream.id <= last) continue;
       this.closeStream(stream);
       // It says that it has not looked at them (RFC 9113 6.8).
@@ -842,7 +842,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
   }
 
   #dropStreams(code: number, why: string): void {
-    for (const stream of this.streams.all()) {
+    for (const stream of this.streams) {
       this.closeStream(stream);
       stream.user?.gone(code, false, why);
     }
