@@ -3,7 +3,6 @@
  * handlers that answer early, late, partly or not at all. Whatever comes, each request that was accepted gets exactly one
  * answer, in its order, and nothing waits for ever.
  */
-import { NumberedSet } from "../../src/lib/numbered-set.ts";
 import type { Body, BodySink } from "../../src/data/body.ts";
 import type { Answer, Reply } from "../../src/data/exchange.ts";
 import { Failure } from "../../src/data/failure.ts";
@@ -14,6 +13,7 @@ import type { Http1Exchange } from "../../src/data/listen/http1-exchange.ts";
 import type { Site, SocketListenerOptions } from "../../src/data/listen/socket.ts";
 import { Refusals } from "../../src/data/observe/refusals.ts";
 import type { Transport } from "../../src/data/wire/transport.ts";
+import { NumberedSet } from "../../src/lib/numbered-set.ts";
 import { Sweeper } from "../../src/lib/sweeper.ts";
 import requests from "./corpus/requests.json" with { type: "json" };
 import { mutate, randomOf, split, type Random } from "./mutate.ts";

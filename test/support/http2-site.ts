@@ -1,5 +1,4 @@
 /** A listener that speaks nothing but HTTP/2, with or without TLS, and answers what a handler says. */
-import { NumberedSet } from "../../src/lib/numbered-set.ts";
 import { join } from "node:path";
 import type { Exchange, Reply } from "../../src/data/exchange.ts";
 import { acceptHttp2 } from "../../src/data/listen/http2.ts";
@@ -9,6 +8,7 @@ import type { Ending } from "../../src/data/plane.ts";
 import type { Secured } from "../../src/data/tls/secured.ts";
 import type { SocketEvents } from "../../src/data/wire/dial.ts";
 import { sweepMs } from "../../src/lib/limits.ts";
+import { NumberedSet } from "../../src/lib/numbered-set.ts";
 import { Sweeper } from "../../src/lib/sweeper.ts";
 
 export interface Http2Site extends AsyncDisposable {

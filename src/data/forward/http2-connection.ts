@@ -1,6 +1,6 @@
 /** One HTTP/2 connection to an upstream, as the pool sees it: how much room it has, and who waits for its greeting. */
-import { newSerial } from "../../lib/numbered-set.ts";
 import { http2StreamWindow } from "../../lib/limits.ts";
+import { newSerial } from "../../lib/numbered-set.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { Failure } from "../failure.ts";
 import type { SocketEvents } from "../wire/dial.ts";

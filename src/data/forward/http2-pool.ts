@@ -2,8 +2,8 @@
  * The forwarder for upstreams that speak HTTP/2, over TLS or by prior knowledge: few connections to each endpoint, many
  * requests on each at once; another connection is opened when all are full.
  */
-import { NumberedSet } from "../../lib/numbered-set.ts";
 import { http2RoomLookMs, sweepMs } from "../../lib/limits.ts";
+import { NumberedSet } from "../../lib/numbered-set.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
 import type { Underway } from "../exchange.ts";
 import { asFailure, Failure } from "../failure.ts";

@@ -1,6 +1,6 @@
 /** The forwarder of the engine `socket`: HTTP/1.1 over connections of our own, pooled by endpoint and trust. */
-import { newSerial } from "../../lib/numbered-set.ts";
 import { surplusIdleMs, sweepMs } from "../../lib/limits.ts";
+import { newSerial } from "../../lib/numbered-set.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
 import { asFailure, Failure } from "../failure.ts";
 import type { Trust } from "../routing/table.ts";

@@ -1,7 +1,7 @@
 /** One HTTP/1.1 connection to an upstream: sends a request at a time and reads its answer, strictly. */
-import { newSerial } from "../../lib/numbered-set.ts";
 import { answerHeadBytesMax, continueWaitMs, fieldLinesMax, interimAnswersMax } from "../../lib/limits.ts";
 import { trailerLines } from "../../lib/fields.ts";
+import { newSerial } from "../../lib/numbered-set.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { Body, BodySink, FieldLine } from "../body.ts";
 import type { Answer, FieldVisitor, Tunnel, Underway } from "../exchange.ts";

@@ -1,7 +1,7 @@
 /** One WebSocket through the proxy: carries messages, pings and the end between the upstream's socket and the client. */
-import { newSerial } from "../../lib/numbered-set.ts";
 import * as limits from "../../lib/limits.ts";
 import { hopByHop } from "../../lib/fields.ts";
+import { newSerial } from "../../lib/numbered-set.ts";
 import type { FieldLine } from "../body.ts";
 import type { WebSocketAccept, WebSocketPeer } from "../exchange.ts";
 import type { DialedSocket } from "../wire/dial.ts";

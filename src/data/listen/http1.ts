@@ -2,7 +2,6 @@
  * One client connection in HTTP/1.1 (RFC 9112): requests are read strictly, one exchange at a time; what follows on the
  * connection waits. No timer, promise or closure of its own for a plain request: timeouts are swept.
  */
-import { newSerial } from "../../lib/numbered-set.ts";
 import {
   drainHeadMs,
   drainIdleMs,
@@ -14,6 +13,7 @@ import {
   pipelinedPerTurnMax,
   spareHeadsMax,
 } from "../../lib/limits.ts";
+import { newSerial } from "../../lib/numbered-set.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { FieldLine } from "../body.ts";
 import type { Answer, Reply } from "../exchange.ts";

@@ -2,7 +2,6 @@
  * One client connection in HTTP/2: opens an exchange for each request, on whatever transport it was given; by prior
  * knowledge on the plain port, by ALPN on the TLS port.
  */
-import { newSerial } from "../../lib/numbered-set.ts";
 import type { Reply } from "../exchange.ts";
 import { Failure } from "../failure.ts";
 import type { SaidOfClient } from "../forward/request-writer.ts";
@@ -19,6 +18,7 @@ import type { OwnSettings } from "../wire/http2/settings.ts";
 import type { Stream } from "../wire/http2/stream.ts";
 import type { Transport } from "../wire/transport.ts";
 import { http2StreamsMax, http2StreamWindow } from "../../lib/limits.ts";
+import { newSerial } from "../../lib/numbered-set.ts";
 import { Http2Exchange } from "./http2-exchange.ts";
 import { Http2Reply } from "./http2-reply.ts";
 import { refusedUser } from "./http2-refused.ts";

@@ -1,9 +1,9 @@
 /** The listener engine `socket`: Bun.listen, with our own HTTP/1.1 on each connection. */
-import { NumberedSet } from "../../lib/numbered-set.ts";
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
 import { acceptQueueMax, sweepMs, turnedAwayMax, warningEveryMs } from "../../lib/limits.ts";
 import { tuneListener } from "../../lib/listening-sockets.ts";
+import { NumberedSet } from "../../lib/numbered-set.ts";
 import { SparseWarning } from "../../lib/sparse-warning.ts";
 import { Sweeper, type Swept } from "../../lib/sweeper.ts";
 import { Refusals, type RefusalReason } from "../observe/refusals.ts";

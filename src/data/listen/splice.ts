@@ -1,6 +1,6 @@
 /** Splice: two connections become one tunnel of bytes, with backpressure both ways and half-closes passed on. */
-import { newSerial } from "../../lib/numbered-set.ts";
 import { releasedBytesMin } from "../../lib/limits.ts";
+import { newSerial } from "../../lib/numbered-set.ts";
 import { release } from "../../lib/release.ts";
 import type { Swept, Sweeper } from "../../lib/sweeper.ts";
 import type { SocketEvents } from "../wire/dial.ts";

@@ -2,13 +2,13 @@
  * The TLS listener of the engine `socket`: Bun.listen, where contexts change in place, handshakes wait their turn, and
  * what a connection speaks is told by ALPN.
  */
-import { NumberMap } from "../../lib/number-map.ts";
-import { NumberedSet } from "../../lib/numbered-set.ts";
 import { normaliseIp, showListen, type ListenAddress } from "../../lib/address.ts";
 import { describe } from "../../lib/cause.ts";
 import { descriptorReserve } from "../../lib/descriptor-reserve.ts";
 import { drainIdleMs, handshakesUnnamedMax, sweepMs, tlsAcceptQueueMax, warningEveryMs } from "../../lib/limits.ts";
 import { tuneListener } from "../../lib/listening-sockets.ts";
+import { NumberMap } from "../../lib/number-map.ts";
+import { NumberedSet } from "../../lib/numbered-set.ts";
 import { SparseWarning } from "../../lib/sparse-warning.ts";
 import { Sweeper } from "../../lib/sweeper.ts";
 import { validationProtocol, type Validations } from "../acme/validations.ts";

@@ -2,8 +2,8 @@
  * TurnedAway: a connection that gets 503 before it was heard. It is read on for a moment (RFC 9112 9.6): a client that has
  * sent its request already would else see a reset, and perhaps never the answer.
  */
-import { newSerial } from "../../lib/numbered-set.ts";
 import { lingerBytesMax, lingerMs } from "../../lib/limits.ts";
+import { newSerial } from "../../lib/numbered-set.ts";
 import type { Swept } from "../../lib/sweeper.ts";
 import type { SocketEvents } from "../wire/dial.ts";
 import type { Transport } from "../wire/transport.ts";

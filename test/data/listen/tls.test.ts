@@ -1,11 +1,11 @@
 /** The TLS listener of the socket engine on its own: who is shown which certificate, bounds, and clients that misbehave. */
-import { newSerial } from "../../../src/lib/numbered-set.ts";
 import { afterAll, describe, expect, test } from "bun:test";
 import net from "node:net";
 import { connect } from "node:tls";
 import { clientPolicy } from "../../../src/data/tls/client-policy.ts";
 import { tlsHooksPresent } from "../../../src/data/tls/hooks.ts";
 import { handshakesUnnamedMax } from "../../../src/lib/limits.ts";
+import { newSerial } from "../../../src/lib/numbered-set.ts";
 import { madeBySelf } from "../../support/certificates.ts";
 import { until } from "../../support/proxy.ts";
 import { startTls } from "../../support/tls-listener.ts";

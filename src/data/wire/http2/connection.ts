@@ -3,7 +3,6 @@
  * carries streams, and writes once per turn of the event loop. It knows bytes and a transport; what a stream means is
  * its user's. No promise, closure or timer per frame or stream: times are swept.
  */
-import { newSerial } from "../../../lib/numbered-set.ts";
 import {
   causeCharsMax,
   copiedChunkBytesMax,
@@ -25,6 +24,7 @@ import {
   lingerMs,
 } from "../../../lib/limits.ts";
 import { NumberMap } from "../../../lib/number-map.ts";
+import { newSerial } from "../../../lib/numbered-set.ts";
 import { release } from "../../../lib/release.ts";
 import type { Swept } from "../../../lib/sweeper.ts";
 import type { SocketEvents } from "../dial.ts";
