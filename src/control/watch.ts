@@ -96,11 +96,11 @@ export function watchFiles(options: WatchOptions): Watching {
   let stats = statistics(options);
   follow(watchers, options, touched);
   let known = options.unhashed ? "" : content(options).hash;
-  let sinceMs = performance.now();
   const poll = setInterval(() => {
-    const all = performance.now() - sinceMs >= limits.watchPollMs;
-    if (all) sinceMs = performance.now();
-    if (all ? statistics(options) !== stats : replaced(watchers, options)) touched();
+    if (statistics(options) !== stats) touched();
+  }, limits.watchPollMs).unref();
+  const folderPoll = setInterval(() => {
+    if (replaced(watchers, options)) touched();
   }, limits.watchFolderPollMs).unref();
 
   return {
@@ -108,6 +108,7 @@ export function watchFiles(options: WatchOptions): Watching {
     stop() {
       stopped = true;
       clearInterval(poll);
+      clearInterval(folderPoll);
       clearTimeout(quiet);
       for (const { handle } of watchers.values()) handle?.close();
       watchers.clear();

@@ -24,9 +24,7 @@ import {
   lingerMs,
 } from "../../../lib/limits.ts";
 import { NumberMap } from "../../../lib/number-map.ts";
-import { newSerial } from "../../../lib/numbered-set.ts";
 import { release } from "../../../lib/release.ts";
-import type { Swept } from "../../../lib/sweeper.ts";
 import type { SocketEvents } from "../dial.ts";
 import type { Transport } from "../transport.ts";
 import { FieldList } from "./field-list.ts";
@@ -75,8 +73,7 @@ const list = new FieldList();
 
 const pingPayload = Buffer.from("aralezh2", "latin1");
 
-export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEnd {
-  readonly serial = newSerial();
+export class Http2Connection implements SocketEvents, FrameEvents, TurnEnd {
   readonly encoder = new HpackEncoder();
   readonly peer = new PeerSettings();
   readonly streams = new NumberMap<Stream>();
@@ -333,6 +330,7 @@ export class Http2Connection implements SocketEvents, Swept, FrameEvents, TurnEn
     this.#over(h2.CANCEL, error ? "the connection was reset" : "the connection was closed");
   }
 
+  /** By its owner, every 200 ms. @param nowMs performance.now() */
   sweep(nowMs: number): void {
     if (this.closed) return;
     const { headerMs, writeMs, idleMs } = this.owner.timeouts();
